@@ -13,20 +13,18 @@ was chosen on these images except the two of
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import io
 import sys
 import tarfile
-import tempfile
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from fetch_photographs import save_images
+from fetch_photographs import collect
 
 DEBIAN = 'https://deb.debian.org/debian/pool/main/d'
 
@@ -79,60 +77,47 @@ ARCHIVES = (
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('out', type=Path, help='output folder; must not exist')
-    out = parser.parse_args(argv).out
-    if out.exists():
-        sys.exit(f'error: {out} exists; choose another folder')
+    kinds = {kind: partial(images, kind) for kind in ('persons', 'empty')}
     try:
-        files = [(archive, download(archive)) for archive in ARCHIVES]
+        collect(__doc__, kinds, argv)
     except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
-    with tempfile.TemporaryDirectory(dir=out.absolute().parent) as temporary:
-        photos = Path(temporary, 'photos')
-        counts = {
-            kind: save_images(images(files, kind), photos / kind)
-            for kind in ('persons', 'empty')
-        }
-        photos.rename(out)
-    print(f'{out}: {counts}')
 
 
-def download(archive: Archive) -> bytes:
-    """Content of an archive.
+def images(kind: str, folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and BGR images of one kind, ``persons`` or ``empty``.
 
     Raises:
-        OSError: If it cannot be downloaded.
-        ValueError: If it is another file than expected.
+        OSError: If an archive cannot be downloaded.
+        ValueError: If it is another file than expected, or has no such image.
     """
-    with urllib.request.urlopen(archive.url) as response:
-        data: bytes = response.read()
-    if hashlib.sha256(data).hexdigest() != archive.sha256:
-        raise ValueError(f'{archive.url}: SHA-256 is not {archive.sha256}')
-    return data
-
-
-def images(
-    files: list[tuple[Archive, bytes]], kind: str
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and BGR images of one kind, ``persons`` or ``empty``."""
-    for archive, data in files:
+    for archive in ARCHIVES:
         names = set(getattr(archive, kind).split())
-        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        with tarfile.open(_download(archive, folder)) as tar:
             for member in tar:
-                _, *path = PurePosixPath(member.name).parts
-                *folder, name = path or ['']
-                stem = name.removesuffix('.jpg')
-                if '/'.join(folder) == archive.folder and stem in names:
-                    names.remove(stem)
-                    content = tar.extractfile(member).read()  # type: ignore[union-attr]
-                    pixels = np.frombuffer(content, np.uint8)
-                    yield stem, cv2.imdecode(pixels, cv2.IMREAD_COLOR)
+                _, *parts = PurePosixPath(member.name).parts
+                path = PurePosixPath(*parts)
+                file = tar.extractfile(member)
+                if str(path.parent) != archive.folder or file is None:
+                    continue
+                if path.suffix == '.jpg' and path.stem in names:
+                    names.remove(path.stem)
+                    pixels = np.frombuffer(file.read(), np.uint8)
+                    yield path.stem, cv2.imdecode(pixels, cv2.IMREAD_COLOR)
         if names:
-            sys.exit(f'error: {archive.url} has no {sorted(names)}')
+            raise ValueError(f'{archive.url} has no {sorted(names)}')
+
+
+def _download(archive: Archive, folder: Path) -> Path:
+    """The file in a folder, downloaded once."""
+    path = folder / archive.sha256
+    if not path.exists():
+        with urllib.request.urlopen(archive.url, timeout=60) as response:
+            data = response.read()
+        if hashlib.sha256(data).hexdigest() != archive.sha256:
+            raise ValueError(f'{archive.url}: SHA-256 is not {archive.sha256}')
+        path.write_bytes(data)
+    return path
 
 
 if __name__ == '__main__':

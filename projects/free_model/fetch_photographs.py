@@ -18,7 +18,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -69,8 +69,28 @@ SKIMAGE_WITHOUT_PERSONS = (
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
+    kinds = {'persons': _persons, 'empty': _empty}
+    collect(__doc__, kinds, argv)
+
+
+def collect(
+    description: str | None,
+    kinds: Mapping[str, Callable[[Path], Iterator[tuple[str, np.ndarray]]]],
+    argv: list[str] | None,
+) -> None:
+    """Main function of a program that makes a folder of photographs.
+
+    Args:
+        description: Text of ``--help``.
+        kinds: By the name of a subfolder, a function that gives names and BGR
+            images, and may store files in the temporary folder it gets.
+        argv: Command line; default: that of the process.
+
+    Raises:
+        SystemExit: If the output folder exists.
+    """
     parser = argparse.ArgumentParser(
-        description=__doc__,
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('out', type=Path, help='output folder; must not exist')
@@ -80,16 +100,14 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as temporary:
         photos = Path(temporary, 'photos')
         counts = {
-            'persons': save_images(
-                _persons(Path(temporary)), photos / 'persons'
-            ),
-            'empty': save_images(_empty(Path(temporary)), photos / 'empty'),
+            kind: _save(images(Path(temporary)), photos / kind)
+            for kind, images in kinds.items()
         }
         photos.rename(out)
     print(f'{out}: {counts}')
 
 
-def save_images(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
+def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
     """Write images as PNG and return their number."""
     folder.mkdir(parents=True)
     for name, image in images:
