@@ -43,3 +43,30 @@ def one_record_per_image(
     """
     images = {record['key']: record for record in records}
     return [images[key] for key in sorted(images)]
+
+
+def records_by_name(
+    records: Iterable[dict[str, Any]], field: str, meaning: str, advice: str
+) -> dict[Any, dict[str, Any]]:
+    """Records by what names their image in a file, in a fixed order.
+
+    Repetitions of an image, see :func:`one_record_per_image`, count once.
+
+    Args:
+        records: Results of ``process``, with ``'img_path'``.
+        field: Key of the name.
+        meaning: The name in words, for the error.
+        advice: What to do about the error.
+
+    Raises:
+        ValueError: If two images have the same name.
+    """
+    images: dict[Any, dict[str, Any]] = {}
+    for record in records:
+        other = images.setdefault(record[field], record)
+        if other['img_path'] != record['img_path']:
+            raise ValueError(
+                f'{other["img_path"]} and {record["img_path"]} have the same '
+                f'{meaning} {record[field]}; {advice}'
+            )
+    return dict(sorted(images.items()))

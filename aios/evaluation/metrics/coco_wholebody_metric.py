@@ -29,7 +29,7 @@ from aios.structures import (
 from aios.structures.keypoint_similarity import COCO_SIGMAS
 from aios.utils.choices import check_choice
 
-from .base import NumberMetric
+from .base import NumberMetric, records_by_name
 
 # Standard deviations of annotators, relative to the size of the person, of
 # COCO and COCO-WholeBody (as MMPose, Apache-2.0, lists them).
@@ -171,15 +171,10 @@ class CocoWholeBodyMetric(NumberMetric):
             ValueError: If the file has no such image, or persons without
                 whole-body keypoints, or if two images have the same id.
         """
-        by_id: dict[int, dict] = {}
-        for record in results:
-            other = by_id.setdefault(record['img_id'], record)
-            if other['img_path'] != record['img_path']:
-                raise ValueError(
-                    f'{other["img_path"]} and {record["img_path"]} have the '
-                    f'same id {record["img_id"]}; test one dataset at a time'
-                )
-        records = [by_id[key] for key in sorted(by_id)]
+        by_id = records_by_name(
+            results, 'img_id', 'id', 'test one dataset at a time'
+        )
+        records = list(by_id.values())
         images, persons = self._read(list(by_id))
         metrics: dict[str, float] = {
             'images': len(records),

@@ -22,7 +22,7 @@ from aios.registry import METRICS
 from aios.results import finite_predictions_of
 from aios.utils.choices import check_choice
 
-from .base import NumberMetric
+from .base import NumberMetric, records_by_name
 
 
 class _Submission(NumberMetric):
@@ -98,15 +98,12 @@ class _Submission(NumberMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Publish the files of all processes as a submission."""
-        images: dict[str, dict] = {}
-        for record in results:
-            other = images.setdefault(record['image'], record)
-            if other['img_path'] != record['img_path']:
-                raise ValueError(
-                    f'{other["img_path"]} and {record["img_path"]} have the '
-                    f'same submission name {record["image"]}; test one '
-                    'resolution and one folder at a time'
-                )
+        images = records_by_name(
+            results,
+            'image',
+            'submission name',
+            'test one resolution and one folder at a time',
+        )
         files: dict[str, float] = {}
         for record in images.values():
             files |= record['files']
