@@ -257,8 +257,10 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add options that select the frames."""
+def add_reading_options(
+    parser: argparse.ArgumentParser,
+) -> argparse._ArgumentGroup:
+    """Add options that select the frames, and return their group."""
     group = parser.add_argument_group('reading')
     group.add_argument(
         '--recursive', action='store_true', help='also look into sub-folders'
@@ -283,6 +285,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         metavar='FRAME',
         help='first frame of a video that is no longer read',
     )
+    return group
 
 
 def fail(message: Any, code: int = 1) -> NoReturn:
@@ -352,7 +355,12 @@ def run_demo(
         help='image, video, folder, quoted pattern, or file:// URL',
     )
     add_options(parser)
-    add_reading_options(parser)
+    add_reading_options(parser).add_argument(
+        '--fps',
+        type=float,
+        metavar='N',
+        help='the images of a folder are the frames of a video, N per second',
+    )
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
     return run(lambda: _run_demo(args).persons, args.out_dir)
@@ -365,6 +373,7 @@ def _run_demo(args: argparse.Namespace) -> Summary:
         frame_interval=args.frame_interval,
         start=args.start,
         end=args.end,
+        fps=args.fps,
     )
     dist = DistContext.join() if args.launcher == 'pytorch' else DistContext()
     summary = run_inference(

@@ -26,7 +26,7 @@ class Frame:
         image: ``(H, W, 3)`` uint8 BGR; ``None`` if it was not requested, or
             cannot be read.
         size: ``(width, height)`` of the original; ``image`` may be smaller.
-        source_frame: Number in the video, from 0; 0 for images.
+        source_frame: Number in the video or sequence, from 0; 0 for images.
         timestamp: Seconds; 0 for images.
         focal_length: From the EXIF data of the file; ``None`` if unknown.
     """
@@ -72,7 +72,7 @@ class FrameSource(ABC):
 
     @property
     def is_sequence(self) -> bool:
-        """Whether frames are of a video or a camera."""
+        """Whether frames are consecutive, as of a video or a camera."""
         return self.fps > 0
 
     @abstractmethod
@@ -97,6 +97,19 @@ class FrameSource(ABC):
     def identity(self) -> list[str]:
         """Strings that identify the source and the state of its files."""
         return []
+
+
+def check_range(interval: int, start: int, end: int | None) -> None:
+    """Check the selection of the frames of a video.
+
+    Raises:
+        ValueError: If a number is out of its range.
+    """
+    if interval < 1 or start < 0 or (end is not None and end <= start):
+        raise ValueError(
+            'frame_interval must be >= 1 and 0 <= start < end, got '
+            f'frame_interval {interval}, start {start}, end {end}'
+        )
 
 
 def file_stamp(path: Path) -> str:

@@ -89,7 +89,7 @@ class AiOSInferencer(BaseInferencer):
         ValueError: If an option is invalid.
     """
 
-    preprocess_kwargs = {'recursive', 'frame_interval', 'start', 'end'}
+    preprocess_kwargs = {'recursive', 'frame_interval', 'start', 'end', 'fps'}
     forward_kwargs = {'score_thr', 'max_persons', 'nms_iou', 'with_vertices'}
     visualize_kwargs = {'return_vis', 'show', 'wait_time', 'vis_out_dir'}
     postprocess_kwargs: set[str] = set()
@@ -236,9 +236,10 @@ class AiOSInferencer(BaseInferencer):
                 of dictionaries; they refer to the virtual camera, and
                 ``max_persons`` does not apply.
             batch_size: Default: that of the inferencer.
-            **kwargs: ``recursive``, ``frame_interval``, ``start``, ``end``
-                (see :func:`~aios.apis.sources.open_sources`); ``score_thr``,
-                ``max_persons``, ``nms_iou`` (see :class:`InstanceFilter`) and
+            **kwargs: ``recursive``, ``frame_interval``, ``start``, ``end``,
+                ``fps`` (see :func:`~aios.apis.sources.open_sources`);
+                ``score_thr``, ``max_persons``, ``nms_iou`` (see
+                :class:`InstanceFilter`) and
                 ``with_vertices``; ``return_vis``, ``show``, ``wait_time``,
                 ``vis_out_dir`` (see :meth:`visualize`).
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +24,7 @@ from .exif import ExifError, exif_focal_length
 from .frames import (
     Frame,
     FrameSource,
+    check_range,
     every_frame,
     file_stamp,
     is_utf8,
@@ -34,6 +38,7 @@ __all__ = [
     'CameraSource',
     'Frame',
     'FrameSource',
+    'ImageSequence',
     'ImageSource',
     'VideoSource',
     'open_sources',
@@ -102,6 +107,60 @@ class ImageSource(_IndexedSource):
         ]
 
 
+class ImageSequence(ImageSource):
+    """Image files that are the frames of one video, in this order.
+
+    Args:
+        paths: The files.
+        fps: Frames per second of all files.
+        interval: Use every n-th file.
+        start: Number of the first file.
+        stop: Number of the end file, excluded.
+        name: Name of the source; default: the folder of the first file.
+
+    Raises:
+        ValueError: If there is no such file, or a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        fps: float,
+        interval: int = 1,
+        start: int = 0,
+        stop: int | None = None,
+        name: str = '',
+    ) -> None:
+        check_range(interval, start, stop)
+        folder = paths[0].parent
+        if folder.name in ('', '..'):
+            folder = Path(os.path.abspath(folder))
+        name = name or str(folder)
+        if not 0 < fps < math.inf:
+            raise ValueError(f'fps must be > 0, got {fps}')
+        if start >= len(paths):
+            raise ValueError(
+                f'{name}: has {len(paths)} images, start must be less, got '
+                f'{start}'
+            )
+        self._numbers = range(len(paths))[start:stop:interval]
+        self._source_fps, self.fps = fps, fps / interval
+        super().__init__(
+            [paths[number] for number in self._numbers], name=name
+        )
+
+    def _frame(self, index: int, wanted: bool) -> Frame:
+        number = self._numbers[index]
+        return replace(
+            super()._frame(index, wanted),
+            source_frame=number,
+            timestamp=number / self._source_fps,
+        )
+
+    def identity(self) -> list[str]:  # noqa: D102
+        return [*super().identity(), f'fps:{self.fps}']
+
+
 class ArraySource(_IndexedSource):
     """Images in memory.
 
@@ -133,6 +192,7 @@ def open_sources(
     frame_interval: int = 1,
     start: int = 0,
     end: int | None = None,
+    fps: float | None = None,
 ) -> list[FrameSource]:
     """Open sources of frames.
 
@@ -144,11 +204,14 @@ def open_sources(
         frame_interval: Use every n-th frame of videos.
         start: Number of the first frame of videos.
         end: Number of the end frame of videos, excluded.
+        fps: The image files of each folder are the frames of a video with so
+            many frames per second, in the order of the numbers in their
+            names. Default: images have nothing to do with each other.
 
     Returns:
-        One source for all images, and one for each video. Videos that cannot
-        be opened are listed in the problems of the first source, if there
-        is another one.
+        One source for all images, or with ``fps`` for each folder of images,
+        and one for each video. Videos that cannot be opened are listed in
+        the problems of the first source, if there is another one.
 
     Raises:
         FileNotFoundError: If no file is found.
@@ -185,13 +248,28 @@ def open_sources(
     videos = [path for path in paths if kinds_of[path]]
     images = [path for path in paths if not kinds_of[path]]
     sources: list[FrameSource] = []
-    if images:
+    part = frame_interval, start, end
+    if images and fps is not None:
+        sources += _sequences(images, fps, part)
+    elif images:
         if root is not None and not root.is_dir():
             root = None
         name = str(inputs) if single else ''
         sources.append(ImageSource(images, root, name))
-    _add_videos(sources, videos, (frame_interval, start, end))
+    _add_videos(sources, videos, part)
     return sources
+
+
+def _sequences(
+    paths: Sequence[Path], fps: float, part: tuple[Any, ...]
+) -> list[ImageSequence]:
+    """One sequence per folder."""
+    folders = groupby(sorted(paths, key=_folder), _folder)  # a stable sort
+    return [ImageSequence([*files], fps, *part) for _, files in folders]
+
+
+def _folder(path: Path) -> Path:
+    return path.absolute().parent
 
 
 def _add_videos(
@@ -249,14 +327,22 @@ def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
         paths: The files.
         root: Names are relative to this folder; default: the common folder.
     """
-    if root is None:
-        root = Path(os.path.commonpath([p.absolute().parent for p in paths]))
-    relative = [Path(os.path.relpath(p.absolute(), root)) for p in paths]
+    relative = _relative_paths(paths, root)
     stems = [safe_name(p.with_suffix('').as_posix()) for p in relative]
     whole = [safe_name(path.as_posix()) for path in relative]
     names = _replace_duplicates(stems, whole)
     numbered = [f'{name}_{index}' for index, name in enumerate(names)]
     return _replace_duplicates(names, numbered)
+
+
+def _relative_paths(paths: Sequence[Path], root: Path | None) -> list[Path]:
+    absolute = [path.absolute() for path in paths]
+    try:
+        if root is None:
+            root = Path(os.path.commonpath([p.parent for p in absolute]))
+        return [Path(os.path.relpath(path, root)) for path in absolute]
+    except ValueError:  # on several drives of Windows
+        return [Path(path.name) for path in paths]
 
 
 def _replace_duplicates(names: list[str], others: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 from .frames import (
     Frame,
     FrameSource,
+    check_range,
     every_frame,
     file_stamp,
     is_utf8,
@@ -54,11 +55,7 @@ class VideoSource(FrameSource):
         stop: int | None = None,
     ) -> None:
         super().__init__(str(path))
-        if interval < 1 or start < 0 or (stop is not None and stop <= start):
-            raise ValueError(
-                'frame_interval must be >= 1 and 0 <= start < end, got '
-                f'frame_interval {interval}, start {start}, end {stop}'
-            )
+        check_range(interval, start, stop)
         self.path = self.sound = Path(path)
         self.interval, self.start, self.stop = interval, start, stop
         capture = self._open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def list_media(
             pattern match any of them.
 
     Returns:
-        Files sorted by name.
+        Files sorted by name, ``2.png`` before ``10.png``.
 
     Raises:
         FileNotFoundError: If there is no such file, or no image or video is
@@ -46,7 +47,8 @@ def list_media(
         found = map(Path, glob.glob(str(source), recursive=recursive))
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     files = sorted(
-        p for p in found if p.suffix.lower() in suffixes and p.is_file()
+        (p for p in found if p.suffix.lower() in suffixes and p.is_file()),
+        key=_natural_key,
     )
     if not files:
         hint = '' if recursive or not path.is_dir() else ' (not recursive)'
@@ -55,3 +57,12 @@ def list_media(
             f'{", ".join(suffixes)}'
         )
     return files
+
+
+def _natural_key(path: Path) -> tuple[list[list[int | str]], Path]:
+    """Sort key that compares the numbers in names as numbers."""
+    parts = [re.split('([0-9]+)', part) for part in path.parts]
+    key = [
+        [int(x) if i % 2 else x for i, x in enumerate(part)] for part in parts
+    ]
+    return key, path  # 1.png and 01.png have the same numbers

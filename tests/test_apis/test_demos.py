@@ -90,6 +90,23 @@ def test_video(demo, tmp_path: Path, make_video):
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10 / 3, abs=0.01)
 
 
+def test_a_folder_as_a_video(demo, tmp_path: Path):
+    """Frames of image files get what those of a video get."""
+    frames = tmp_path / 'frames'
+    frames.mkdir()
+    for number in range(9, 12):
+        cv2.imwrite(str(frames / f'{number}.png'), draw_image(number))
+    out = tmp_path / 'out'
+    demo('video_demo', frames, '--fps', 10, '--track', '--out-dir', out)
+    persons = SequenceResult.load(out / 'params.npz')
+    assert persons.fps == 10
+    assert persons.frame_names.tolist() == ['9', '10', '11']
+    assert persons.timestamps.tolist() == [0, 0.1, 0.2]
+    capture = cv2.VideoCapture(str(out / 'vis.mp4'))
+    assert capture.get(cv2.CAP_PROP_FPS) == 10
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
 class TestBadInput:
     def test_zero_bytes(self, fails, images: Path, tmp_path: Path):
         """The others are done, and the exit code says that one is not."""

@@ -49,6 +49,16 @@ class TestNames:
         assert len(set(names)) == 3
         assert 'a.jpg.png' in names
 
+    def test_several_drives_of_windows(self, tmp_path: Path, monkeypatch):
+        """Which have no common folder."""
+
+        def fail(_: object) -> None:
+            raise ValueError("Paths don't have the same drive")
+
+        paths = [_write(tmp_path / name) for name in ('c/a.png', 'd/a.png')]
+        monkeypatch.setattr(os.path, 'commonpath', fail)
+        assert _names(paths) == ['a.png_0', 'a.png_1']
+
     def test_sub_folders_stay_apart(self, tmp_path: Path):
         for name in ('a.jpg', 'x/a.jpg', 'y/a.jpg'):
             _write(tmp_path / name)
@@ -282,6 +292,61 @@ class TestVideo:
     def test_beyond_the_end(self, tmp_path: Path, make_video):
         with pytest.raises(ValueError, match='has 6 frames'):
             VideoSource(make_video(tmp_path / 'v.avi', 6), start=6)
+
+
+class TestSequence:
+    """Images that are the frames of a video."""
+
+    def test_frames(self, tmp_path: Path):
+        for number in range(1, 13):  # as of ffmpeg with %d
+            _write(tmp_path / f'shot_{number}.png', number)
+        (source,) = open_sources(
+            tmp_path, fps=10, frame_interval=3, start=2, end=10
+        )
+        frames = list(source.frames())
+        assert [f.name for f in frames] == ['shot_3', 'shot_6', 'shot_9']
+        assert [f.source_frame for f in frames] == [2, 5, 8]
+        seconds = [f.timestamp for f in frames]
+        assert seconds == pytest.approx([0.2, 0.5, 0.8])
+        assert source.is_sequence
+        assert source.fps == pytest.approx(10 / 3)
+        assert np.array_equal(frames[1].image, draw_image(6))
+
+    def test_one_per_folder(self, tmp_path: Path, make_video):
+        """As of the sequences of 3DPW or DAVIS."""
+        for name in ('b/2.png', 'b/10.png', 'a/1.png', 'a/deep/1.png'):
+            _write(tmp_path / name)
+        make_video(tmp_path / 'a' / 'v.avi', 3)
+        sources = open_sources(tmp_path, recursive=True, fps=25)
+        assert [Path(source.name).name for source in sources] == [
+            'a', 'deep', 'b', 'v.avi'
+        ]  # fmt: skip
+        names = [[f.name for f in source.frames()] for source in sources[:3]]
+        assert names == [['1'], ['1'], ['2', '10']]
+
+    def test_the_rate_is_a_setting_of_the_run(self, tmp_path: Path):
+        _write(tmp_path / 'a.png')
+        first, other = (open_sources(tmp_path, fps=f)[0] for f in (24, 25))
+        assert first.identity() != other.identity()
+
+    @pytest.mark.parametrize('fps', [0, -1, float('nan'), float('inf')])
+    def test_bad_rate(self, tmp_path: Path, fps: float):
+        _write(tmp_path / 'a.png')
+        with pytest.raises(ValueError, match='fps must be > 0'):
+            open_sources(tmp_path, fps=fps)
+
+    def test_beyond_the_end(self, tmp_path: Path):
+        _write(tmp_path / 'a.png')
+        with pytest.raises(ValueError, match='has 1 images, start must'):
+            open_sources(tmp_path, fps=25, start=1)
+
+    def test_name_of_the_parent_folder(self, tmp_path: Path, monkeypatch):
+        """Results are in a folder of that name, so it must not be '..'."""
+        _write(tmp_path / 'a' / '1.png')
+        (tmp_path / 'a' / 'b').mkdir()
+        monkeypatch.chdir(tmp_path / 'a' / 'b')
+        (source,) = open_sources('..', fps=25)
+        assert Path(source.name).name == 'a'
 
 
 class TestMixed:

@@ -38,6 +38,18 @@ def test_list(folder):
     assert [p.name for p in list_media(folder / 'b.png')] == ['b.png']
 
 
+def test_numbers_in_names_count(tmp_path):
+    """As in file managers: frame 10 comes after frame 9."""
+    names = ['a2/1.png', 'a2/01.png', 'a10/9.png', 'a10/10.png', 'b.png']
+    for name in names:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b'')
+    found = list_media(tmp_path, recursive=True)
+    found = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert found == ['a2/01.png', 'a2/1.png', *names[2:]]
+
+
 def test_hidden_files_are_left_out(folder):
     """macOS adds them to files on other file systems; they are no images."""
     for name in ('._b.png', 'deep/._c.webp', '._v.avi'):
