@@ -236,12 +236,11 @@ class AiOSInferencer(BaseInferencer):
                 of dictionaries; they refer to the virtual camera, and
                 ``max_persons`` does not apply.
             batch_size: Default: that of the inferencer.
-            **kwargs: ``recursive``, ``frame_interval``, ``start``, ``end``,
-                ``fps`` (see :func:`~aios.apis.sources.open_sources`);
+            **kwargs: Options of :func:`~aios.apis.sources.open_sources`;
                 ``score_thr``, ``max_persons``, ``nms_iou`` (see
-                :class:`InstanceFilter`) and
-                ``with_vertices``; ``return_vis``, ``show``, ``wait_time``,
-                ``vis_out_dir`` (see :meth:`visualize`).
+                :class:`InstanceFilter`) and ``with_vertices``;
+                ``return_vis``, ``show``, ``wait_time``, ``vis_out_dir`` (see
+                :meth:`visualize`).
 
         Returns:
             ``predictions``, one of :func:`frame_as_dict` per image or frame,
