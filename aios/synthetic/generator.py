@@ -9,6 +9,7 @@ depend on the number of processes, their timing or interruptions.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,8 @@ class GeneratorOptions:
     def __post_init__(self) -> None:
         if self.scene.photographic and self.frames > 1:
             raise ValueError('photographic sequences are not supported')
+        if not 0 < self.fps < math.inf:
+            raise ValueError(f'fps must be positive, got {self.fps}')
 
     def settings(self) -> dict:
         """JSON values that determine the content.
@@ -287,6 +290,8 @@ def _fill(
     todo = [unit for unit in range(count) if not folder.is_done(unit)]
     if not todo and folder.label_file.is_file():
         return _summary(folder, count, options)[1]
+    # It lacks the missing units, and an interrupted run must not keep it.
+    folder.label_file.unlink(missing_ok=True)
     calls = ((options, unit, folder) for unit in todo)
     with _one_thread():
         finished = chain(

@@ -86,6 +86,30 @@ def test_a_data_set_can_grow_but_not_shrink(options, reference, tmp_path):
         generate_dataset(out, 3, options, resume=True)
 
 
+def test_labels_of_a_smaller_data_set_do_not_survive(
+    options, reference, tmp_path, monkeypatch
+):
+    root, counts = reference
+    out = tmp_path / 'set'
+    generate_dataset(out, 2, options)
+
+    def fail(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HumanData, 'dump', fail)
+        with pytest.raises(OSError, match='No space'):
+            generate_dataset(out, 4, options, resume=True)
+    assert generate_dataset(out, 4, options, resume=True) == counts
+    assert digest(out) == digest(root)
+
+
+@pytest.mark.parametrize('fps', [0, -1.0, np.nan, np.inf])
+def test_frame_rates_are_positive(fps):
+    with pytest.raises(ValueError, match='fps must be positive, got'):
+        GeneratorOptions(frames=2, fps=fps)
+
+
 def test_finished_data_set_is_left_alone(options, reference):
     root, counts = reference
     stamps = {f: f.stat().st_mtime_ns for f in root.rglob('*.*')}
