@@ -210,8 +210,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error('--video must be at least 2 frames')
     if args.photographic and args.sequences:
         parser.error('--photographic needs --images')
+    if args.mp4 and not args.sequences:
+        parser.error('--mp4 needs --sequences')
     if not args.photographic and (args.panoramas or args.empty):
         parser.error('--panoramas and --empty need --photographic')
+    if args.photographic and (args.fill or args.any_heading):
+        parser.error('--fill and --any-heading exclude --photographic')
     return args
 
 
@@ -250,7 +254,7 @@ def make_options(args: argparse.Namespace) -> GeneratorOptions:
         body=args.body,
         frames=1 if args.images else args.video,
         fps=args.fps,
-        video=bool(args.mp4 and args.sequences),
+        video=args.mp4,
         supersample=args.supersample,
         quality=args.quality,
         sizes=args.size if len(args.size) > 1 else (),

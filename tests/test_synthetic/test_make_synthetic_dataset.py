@@ -51,6 +51,8 @@ def test_makes_a_data_set_and_refuses_to_do_it_twice(
         ('--images 2 --sequences 2', 'not allowed with'),
         ('--images 2 --quality 0', '1 to 100'),
         ('--sequences 1 --video 1', 'at least 2 frames'),
+        ('--images 2 --mp4', '--mp4 needs --sequences'),
+        ('--images 2 --photographic --fill 1', 'exclude --photographic'),
         ('', 'required'),
     ],
 )
