@@ -7,7 +7,9 @@ array per level, so that a batch is a few rows of memory-mapped files:
     chunk_0003.json                {"192x256": [dataset indices], ...}
     chunk_0003_192x256_0.npy       (n, C, H, W) float16, level 0
 
-A chunk is complete once its ``.json`` exists, which is written last.
+A chunk is complete once its ``.json`` exists, which is written last.  Its
+``"images"`` identifies the images: when a dataset grows, images without
+persons, which come last, get other indices.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+
+from aios.utils.digests import digest
 
 CHUNK = 512
 
@@ -55,8 +59,11 @@ def cache_features(
 ) -> None:
     """Compute and write the missing chunks of a dataset.
 
+    Chunks of other images than the dataset has now are replaced.
+
     Args:
-        dataset: With items ``inputs`` ``(3, H, W)`` and ``data_samples``.
+        dataset: With items ``inputs`` ``(3, H, W)`` and ``data_samples``, and
+            the paths of the images, ``data_list.paths()``.
         model: A detector; its data preprocessor and backbone are used.
         folder: Output folder.
         device: Device of the computation.
@@ -65,16 +72,29 @@ def cache_features(
         world_size: Number of processes that share the chunks.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = range(rank, -(-len(dataset) // CHUNK), world_size)
+    count = -(-len(dataset) // CHUNK)
+    paths = dataset.data_list.paths()
+    for left_over in chunks(folder) if rank == 0 else ():
+        if left_over.stem not in map(_stem, range(count)):
+            _remove(left_over)
+    numbers = range(rank, count, world_size)
     for number in tqdm(numbers, desc=f'features {folder}', disable=rank > 0):
-        if _index_file(folder, number).exists():
-            continue
         start = number * CHUNK
+        rows = range(start, min(start + CHUNK, len(dataset)))
+        images = _fingerprint([paths[i] for i in rows])
+        index_file = folder / f'{_stem(number)}.json'
+        if index_file.exists():
+            known, sizes = _read_index(index_file)
+            cached = sum(map(len, sizes.values()))
+            # Caches of earlier versions do not know their images.
+            if cached == len(rows) and known in (images, None):
+                continue
+            _remove(index_file)
         by_size = defaultdict(list)
-        for i in range(start, min(start + CHUNK, len(dataset))):
+        for i in rows:
             item = dataset[i]
             by_size[tuple(item['inputs'].shape[-2:])].append((i, item))
-        index = {}
+        index: dict[str, Any] = {'images': images}
         for size, items in by_size.items():
             name = f'{size[0]}x{size[1]}'
             levels = _compute(model, [x for _, x in items], device, batch_size)
@@ -83,7 +103,7 @@ def cache_features(
                 _write(path, lambda file, x=values: np.save(file, x))
             index[name] = [i for i, _ in items]
         text = json.dumps(index).encode()
-        _write(_index_file(folder, number), lambda file, x=text: file.write(x))
+        _write(index_file, lambda file, x=text: file.write(x))
 
 
 def chunks(folder: Path) -> list[Path]:
@@ -102,7 +122,7 @@ def read_blocks(paths: Iterable[Path]) -> Iterator[Block]:
         paths: See :func:`chunks`.
     """
     for path in paths:
-        for name, indices in json.loads(path.read_text()).items():
+        for name, indices in _read_index(path)[1].items():
             files = sorted(path.parent.glob(f'{path.stem}_{name}_*.npy'))
             levels = [np.load(file, mmap_mode='r') for file in files]
             height, width = map(int, name.split('x'))
@@ -137,8 +157,20 @@ def _stem(number: int) -> str:
     return f'chunk_{number:04d}'
 
 
-def _index_file(folder: Path, number: int) -> Path:
-    return folder / f'{_stem(number)}.json'
+def _fingerprint(paths: list[str]) -> str:
+    return digest([(Path(p).name, os.path.getsize(p)) for p in paths])
+
+
+def _read_index(path: Path) -> tuple[str | None, dict[str, list[int]]]:
+    """Fingerprint of the images of a chunk, and their indices by size."""
+    index = json.loads(path.read_text())
+    return index.pop('images', None), index
+
+
+def _remove(index_file: Path) -> None:
+    index_file.unlink()  # first, so that the chunk is never incomplete
+    for path in index_file.parent.glob(f'{index_file.stem}_*.npy'):
+        path.unlink()
 
 
 def _write(path: Path, write: Any) -> None:

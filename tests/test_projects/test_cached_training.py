@@ -8,7 +8,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,75 @@ def test_features_are_those_of_the_backbone(
         is_close = difference < 0.03 * float(theirs.abs().max())
         assert is_close[:18].all()
         assert is_close.mean() > (0.5 if len(is_close) == 86 else 0.999)
+
+
+class Images:
+    """Images without labels, as a dataset."""
+
+    def __init__(self, folder: Path, values: list[int]) -> None:
+        self.values = values
+        self.data_list = self
+        self.files = [folder / f'{value:04d}' for value in values]
+        for file, value in zip(self.files, values, strict=True):
+            file.write_bytes(bytes(value))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        inputs = torch.full((1, 4, 8), self.values[index])
+        return dict(inputs=inputs, data_samples=None)
+
+    def paths(self) -> list[str]:
+        return [str(file) for file in self.files]
+
+
+def test_features_follow_images_that_move(
+    train_cached: ModuleType, tmp_path: Path, monkeypatch
+):
+    import feature_cache
+
+    monkeypatch.setattr(feature_cache, 'CHUNK', 3)
+    calls = []
+
+    def backbone(images: torch.Tensor) -> list[torch.Tensor]:
+        calls.append(len(images))
+        return [images]
+
+    model: Any = SimpleNamespace(
+        data_preprocessor=lambda x: dict(inputs=torch.stack(x['inputs'])),
+        backbone=backbone,
+    )
+    folder = tmp_path / 'features'
+
+    def cached(values: list[int]) -> dict[int, float]:
+        """Feature of each image by its index."""
+        feature_cache.cache_features(Images(tmp_path, values), model, folder)
+        return {
+            index: float(level[0, 0, 0])
+            for block in feature_cache.read_blocks(
+                feature_cache.chunks(folder)
+            )
+            for index, level in zip(
+                block.indices, block.levels[0], strict=True
+            )
+        }
+
+    # the last has no persons, and stays the last when there are more
+    assert cached([1, 2, 3, 4, 9]) == {0: 1, 1: 2, 2: 3, 3: 4, 4: 9}
+    calls.clear()
+    assert cached([1, 2, 3, 4, 5, 9]) == {0: 1, 1: 2, 2: 3, 3: 4, 4: 5, 5: 9}
+    assert calls == [3]  # not of the first chunk
+    assert cached([1, 2, 3]) == {0: 1, 1: 2, 2: 3}
+    assert len(list(folder.iterdir())) == 2
+    # an earlier version did not write which images a chunk has
+    (index,) = folder.glob('*.json')
+    content = json.loads(index.read_text())
+    del content['images']
+    index.write_text(json.dumps(content))
+    calls.clear()
+    assert cached([1, 2, 3]) == {0: 1, 1: 2, 2: 3}
+    assert not calls
 
 
 def test_a_training_goes_on_and_ends_in_a_model(
