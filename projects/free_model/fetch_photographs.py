@@ -97,6 +97,7 @@ def collect(
     out = parser.parse_args(argv).out
     if out.exists():
         sys.exit(f'error: {out} exists; choose another folder')
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.absolute().parent) as temporary:
         photos = Path(temporary, 'photos')
         counts = {
@@ -116,7 +117,8 @@ def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
             image = cv2.resize(
                 image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
             )
-        cv2.imwrite(str(folder / f'{name}.png'), image)
+        if not cv2.imwrite(str(folder / f'{name}.png'), image):
+            sys.exit(f'error: {name}.png cannot be written')
     return len(list(folder.iterdir()))
 
 

@@ -34,7 +34,7 @@ def archive(fetch, tmp_path, monkeypatch):
 
 
 def test_images_by_kind(fetch, archive, tmp_path):
-    out = tmp_path / 'photos'
+    out = tmp_path / 'work/groups/photos'
     fetch.main([str(out)])
     assert [x.name for x in (out / 'persons').iterdir()] == ['group.png']
     assert [x.name for x in (out / 'empty').iterdir()] == ['cat.png']
