@@ -109,13 +109,20 @@ def refuse_other_gender(
     Raises:
         MissingBodyModelError: The file is named after another gender.
     """
-    stem = Path(model_path or '').stem.upper()
-    others = [g for g in GENDERS if stem.endswith(f'_{g.upper()}')]
-    if others and gender not in ('neutral', *others):
+    known = _gender_in_name(Path(model_path or ''))
+    if known is not None and gender not in ('neutral', known):
         raise MissingBodyModelError(
-            f'{model_path} is the {others[0]} body model, but a {gender} one '
+            f'{model_path} is the {known} body model, but a {gender} one '
             'is needed; name the folder that holds both'
         )
+
+
+def _gender_in_name(path: Path) -> str | None:
+    """Gender of ``SMPLX_MALE_2020.npz`` or ``basicmodel_m_lbs_...pkl``."""
+    first, *words = path.stem.lower().split('_')
+    if first == 'basicmodel':
+        words = [{'m': 'male', 'f': 'female'}.get(w, w) for w in words]
+    return next((word for word in words if word in GENDERS), None)
 
 
 def load_body_model_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:

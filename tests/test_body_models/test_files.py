@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from aios.body_models import (
     MissingBodyModelError,
     SMPLXLayer,
     find_body_model,
+    find_smpl,
     load_body_model_arrays,
     load_j14_regressor,
     load_vertex_ids,
@@ -98,6 +100,26 @@ def test_file_of_another_gender(free_body_dir: Path) -> None:
         message = f'a {gender} one is needed'
         with pytest.raises(MissingBodyModelError, match=message):
             find_body_model(path, gender)
+
+
+@pytest.mark.parametrize(
+    'find, name, other',
+    [
+        (find_body_model, 'SMPLX_NEUTRAL_2020.npz', 'male'),
+        (find_body_model, 'SMPLX_MALE_2020.npz', 'female'),
+        (find_smpl, 'basicmodel_m_lbs_10_207_0_v1.1.0.pkl', 'female'),
+        (find_smpl, 'basicModel_f_lbs_10_207_0_v1.0.0.pkl', 'male'),
+        (find_smpl, 'basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl', 'male'),
+    ],
+)
+def test_official_names_tell_the_gender(
+    find: Any, name: str, other: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    assert find(path) == path
+    with pytest.raises(MissingBodyModelError, match=f'a {other} one'):
+        find(path, other)
 
 
 def test_unknown_gender(free_body_dir: Path) -> None:
