@@ -12,6 +12,7 @@ import numpy as np
 
 from aios.synthetic.textures import FLOORS, WALLS, Texture, panorama, texture
 from aios.synthetic.views import View
+from aios.utils.folders import visible_paths
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 _FAR = 60.0
@@ -324,9 +325,11 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f'background folder {folder} does not exist')
-    files = sorted(
-        p for p in folder.rglob('*') if p.suffix.lower() in _EXTENSIONS
-    )
+    files = [
+        path
+        for path in visible_paths(folder, '**/*')
+        if path.suffix.lower() in _EXTENSIONS
+    ]
     if not files:
         raise FileNotFoundError(
             f'background folder {folder} contains no images '

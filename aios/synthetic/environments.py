@@ -17,6 +17,7 @@ import numpy as np
 from aios.synthetic.lighting import Lighting
 from aios.synthetic.textures import smooth_noise
 from aios.synthetic.views import View
+from aios.utils.folders import visible_paths
 
 _BRIGHTEST = 40.0  # times the median; limits the sun
 _GAMMA = 1 / 2.2
@@ -301,8 +302,7 @@ def list_panoramas(folder: str | Path) -> list[Path]:
     Raises:
         FileNotFoundError: If the folder is missing or holds no panorama.
     """
-    folder = Path(folder)
-    files = sorted(folder.glob('*.hdr')) if folder.is_dir() else []
+    files = visible_paths(Path(folder), '*.hdr')
     if not files:
         raise FileNotFoundError(f'{folder} contains no panoramas (.hdr)')
     return files

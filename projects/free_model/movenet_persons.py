@@ -32,6 +32,7 @@ from aios.models import MoveNet
 from aios.models.backbones.movenet import HeatMapHead
 from aios.models.checkpoints import read_checkpoint
 from aios.structures.boxes import box_iou
+from aios.utils.folders import visible_paths
 from aios.utils.safe_io import atomic_write
 
 STRIDE = 4
@@ -227,7 +228,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('photos', type=Path, help='folder of PNG files')
     parser.add_argument('out', type=Path, help='JSON file to write')
     args = parser.parse_args(argv)
-    paths = sorted(args.photos.rglob('*.png'))
+    paths = visible_paths(args.photos, '**/*.png')
     if not paths:
         sys.exit(f'error: {args.photos}: contains no PNG files')
     model = MoveNetMultiPose(args.checkpoint).eval()

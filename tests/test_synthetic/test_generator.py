@@ -202,6 +202,7 @@ def test_own_backgrounds_are_used(options, tmp_path):
     red = np.zeros((200, 300, 3), np.uint8)
     red[..., 2] = 230
     cv2.imwrite(str(folder / 'red.png'), red)
+    (folder / '._red.png').touch()  # macOS
     scene = replace(
         options.scene, backgrounds=tuple(list_images(folder)), persons=(1, 1)
     )
