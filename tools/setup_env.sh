@@ -75,9 +75,9 @@ step() {
 # --------------------------------------------------------------- environment
 
 find_python() {
-    local candidate
-    for candidate in ${AIOS_PYTHON:-python3 python3.12 python3.11 python3.13 \
-        python3.10 python}; do
+    local candidate candidates=(python3 python3.{12,11,13,10} python)
+    [ -z "${AIOS_PYTHON:-}" ] || candidates=("$AIOS_PYTHON")
+    for candidate in "${candidates[@]}"; do
         if "$candidate" -c 'import ensurepip, sys, venv
 sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
             say "$candidate"

@@ -153,6 +153,14 @@ class TestChoosePython:
         assert 'no Python >= 3.10' in result.stderr
         assert 'python3-venv' in result.stderr
 
+    def test_python_in_a_folder_with_spaces(
+        self, checkout: Path, tmp_path: Path
+    ):
+        _write_python(tmp_path / 'Program Files', 'exit 0')
+        python = f'{tmp_path}/Program Files/bin/python'
+        result = _bash(checkout, 'find_python', AIOS_PYTHON=python)
+        assert result.stdout == f'{python}\n', result.stderr
+
 
 class TestWhatIsThere:
     """Stands in for distributions by folders of metadata."""
