@@ -19,7 +19,10 @@ DESCRIPTION = 'aios'
 _MAX_SIDE = 1 << 14
 OPTIONS = dict(
     resize=('scale', 'size_rounding', 'backend', 'enlarged_scale'),
-    body_model=('model_path', 'gender', 'num_betas', 'num_expression_coeffs'),
+    body_model=(
+        *('model_path', 'gender', 'num_betas', 'num_expression_coeffs'),
+        'flat_hand_mean',
+    ),
 )
 """Allowed options of a description."""
 
