@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
+from .optional import import_optional
+
 MAX_PIXELS = 1 << 27
 """Largest number of pixels that is decoded, 11585 x 11585."""
 
@@ -23,6 +25,8 @@ _FORMATS = (
     *('AVIF', 'SUN', 'PFM'),
 )
 _JPEG = ('JPEG', 'MPO')
+# HEIC, the photographs of phones; AVIF has brands of its own.
+_HEIF_BRANDS = (b'heic', b'heix', b'heim', b'heis', b'mif1', b'msf1')
 _REDUCTIONS = {
     cv2.IMREAD_REDUCED_COLOR_2: 2,
     cv2.IMREAD_REDUCED_COLOR_4: 4,
@@ -59,6 +63,20 @@ def read_header(stream: BinaryIO) -> Any:
                     return factory(stream, '')
             except Exception:  # plugins raise anything for other formats
                 continue
+    return _read_heif(stream) if _is_heif(start) else None
+
+
+def _is_heif(start: bytes) -> bool:
+    return start[4:8] == b'ftyp' and start[8:12] in _HEIF_BRANDS
+
+
+def _read_heif(stream: BinaryIO) -> Any:
+    """Open a HEIC image; ``None`` if it is damaged or pi-heif is missing."""
+    with suppress(Exception):  # as above
+        from pi_heif import HeifImageFile
+
+        stream.seek(0)
+        return HeifImageFile(stream)
     return None
 
 
@@ -80,6 +98,8 @@ def decode_image(
             :data:`MAX_PIXELS` pixels.
     """
     header = read_header(io.BytesIO(content))
+    if header is None and _is_heif(content):
+        import_optional('pi_heif', 'pi-heif', f'{source}: a HEIC image')
     if header is None:
         raise ValueError(
             f'{source}: unknown image format; the file has {len(content):,} '
@@ -93,6 +113,8 @@ def decode_image(
             f'{source}: declares {width} x {height} pixels, allowed are '
             f'{MAX_PIXELS:,} pixels'
         )
+    if header.format == 'HEIF':
+        return _decode_heif(header, source)
     image = None
     with suppress(cv2.error):  # raised for some damaged files
         image = cv2.imdecode(
@@ -105,3 +127,13 @@ def decode_image(
             f'{len(content):,} bytes'
         )
     return image
+
+
+def _decode_heif(header: Any, source: str) -> np.ndarray:
+    try:
+        image = np.asarray(header.convert('RGB'))
+    except Exception as error:  # libheif raises several kinds
+        raise ValueError(
+            f'{source}: cannot be decoded as a HEIC image: {error}'
+        ) from None
+    return np.ascontiguousarray(image[..., ::-1])

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from .folders import is_hidden
 
-IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = (
+    *('.avif', '.bmp', '.heic', '.heif', '.jpeg', '.jpg', '.png', '.tif'),
+    *('.tiff', '.webp'),
+)
 VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +18,12 @@ from api_images import SIZE, draw_image
 from PIL import Image
 
 from aios.apis import open_sources, video_sources
+from aios.apis.exif import exif_focal_length
 from aios.apis.images import as_image, read_image
 from aios.apis.sources import CameraSource, ImageSource, VideoSource
 from aios.apis.threads import prefetch
+
+DATA = Path(__file__).parents[1] / 'data'
 
 
 def _write(path: Path, seed: int = 0) -> Path:
@@ -158,6 +162,29 @@ class TestImages:
         deep = self.wanted.astype(np.uint16) * 256 + 99
         cv2.imwrite(str(tmp_path / 'a.png'), deep)
         self.check(tmp_path / 'a.png')
+
+    def test_photograph_of_a_phone(self):
+        """A HEIC file that is turned, as iPhones write them.
+
+        Of pillow-heif 1.8, with 64 x 48 pixels, ``Orientation`` 6 and
+        ``FocalLengthIn35mmFilm`` 26.
+        """
+        pytest.importorskip('pi_heif')
+        path = DATA / 'images/phone.heic'
+        image, size = read_image(path)
+        assert size == (48, 64)
+        assert image.shape == (64, 48, 3)
+        # Green is one corner, blue grows to the right, red to the bottom.
+        corners = image[[2, 2, -3, -3], [2, -3, 2, -3]].astype(int)
+        wanted = [0, 0, 0], [255, 200, 0], [0, 0, 255], [255, 0, 255]
+        np.testing.assert_allclose(corners, wanted, atol=20)
+        focal = exif_focal_length(path, size)
+        assert focal.pixels == pytest.approx(26 * 80 / np.hypot(36, 24))
+
+    def test_photograph_of_a_phone_without_its_package(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, 'pi_heif', None)
+        with pytest.raises(ValueError, match='pip install pi-heif'):
+            read_image(DATA / 'images/phone.heic')
 
     def test_huge_ones_are_reduced(self, tmp_path: Path):
         large = cv2.resize(self.wanted, None, fx=4, fy=4)

@@ -88,7 +88,10 @@ def test_headers_that_announce_much(tmp_path: Path, make, size) -> None:
     assert make(8, 8)[:2] == make(*size)[:2]
 
 
-@pytest.mark.parametrize('content', [b'', b'no image', png(8, 8)[:60]])
+HEIC = b'\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf'
+
+
+@pytest.mark.parametrize('content', [b'', b'no image', png(8, 8)[:60], HEIC])
 def test_damaged_ones(content: bytes) -> None:
     with pytest.raises(ValueError, match=r'a\.png.*bytes'):
         decode_image(content, 'a.png')
