@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gt_fields import image_sample
+from gt_fields import ground_truth, image_sample
 from mmengine.structures import InstanceData
 
 from aios.models.layers import QueryExpansion, read_stages
@@ -192,6 +192,20 @@ def test_expansion_keeps_tokens_and_grows_from_parents() -> None:
             new_content[:, :, part],
             content[:, :, BODY_REFINEMENT.slices[parent]] + queries.content,
         )
+
+
+def test_a_stage_can_be_skipped(make_tiny_model) -> None:
+    """Hands and their keypoints are new together."""
+    layouts = 'body_localization', 'whole_body'
+    model = make_tiny_model(
+        decoder=dict(stages=[dict(layout=x, num_layers=1) for x in layouts]),
+    ).train()
+    sample = image_sample((64, 96), persons=ground_truth(2, (64, 96)))
+    losses = model(torch.randn(1, 3, 64, 96), [sample], mode='loss')
+    assert losses['loss_lhand_keypoints'].isfinite()
+    sum(losses.values()).backward()
+    unused = [n for n, p in model.named_parameters() if p.grad is None]
+    assert not [n for n in unused if model.get_parameter(n).requires_grad]
 
 
 def test_stages_count_layers() -> None:

@@ -101,24 +101,21 @@ class QueryExpansion(BaseModule):
         Returns:
             Content and boxes with the tokens of the following stage.
         """
-        parts = []
+        parts: dict[str, tuple[Tensor, Tensor]] = {}
         for part in self.following.parts:
             tokens = self.previous.slices.get(part.name)
             if tokens is not None:
-                parts.append((content[:, :, tokens], boxes[:, :, tokens]))
+                parts[part.name] = content[:, :, tokens], boxes[:, :, tokens]
             else:
                 assert part.parent is not None  # every stage has the root
-                parent = self.previous.slices[part.parent]
-                parts.append(
-                    self._grow(
-                        part,
-                        content[:, :, parent],
-                        boxes[:, :, parent],
-                        center_branches[part.name],
-                        hints,
-                    )
+                # Parents precede; they are new as well if a stage is skipped.
+                parts[part.name] = self._grow(
+                    part,
+                    *parts[part.parent],
+                    center_branches[part.name],
+                    hints,
                 )
-        contents, all_boxes = zip(*parts, strict=True)
+        contents, all_boxes = zip(*parts.values(), strict=True)
         return torch.cat(contents, dim=2), torch.cat(all_boxes, dim=2)
 
     def _grow(
