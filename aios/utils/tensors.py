@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Create small tensors on a device."""
+"""Small tensors on a device, and their precision."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def tensor_like(
     """
     tensor = torch.tensor(numbers, dtype=dtype or like.dtype)
     return tensor.to(like.device, non_blocking=True)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Convert half precision, too coarse for bodies and pixels, to float32."""
+    return x.float() if x.dtype.itemsize < 4 else x

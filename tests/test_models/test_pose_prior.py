@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gt_fields import image_sample
+from gt_fields import ground_truth, image_sample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -123,6 +123,24 @@ def test_padding_is_no_part_of_the_image(prior):
     torch.testing.assert_close(places, alone)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_places_have_fractions_of_cells_under_autocast(prior, dtype):
+    """bfloat16 has steps of half a cell, and squares of whole tens."""
+    torch.manual_seed(0)
+    height, width = 69, 92
+    pose_map = torch.zeros(1, 86, height, width)
+    pose_map[:, :18] = torch.rand(1, 18, height, width) ** 8
+    pose_map[:, 18:] = torch.rand(1, 68, height, width)
+    pose_map = pose_map.bfloat16()
+    box = torch.tensor([[[0.8, 0.8, 0.1, 0.2]]])
+    own = torch.full((1, 1, 17, 2), 0.4)
+    exact, _ = start(prior, pose_map.float(), own, box=box)
+    with torch.autocast('cpu', torch.bfloat16):
+        places, hints = start(prior, pose_map.to(dtype), own, box=box)
+        hints.body()
+    assert torch.equal(places, exact)
+
+
 def test_nearer_center_wins(prior):
     pose_map = empty_map()
     put_center(pose_map, 3, 3, torch.zeros(17, 2), probability=0.95)
@@ -187,6 +205,20 @@ def model():
         model = MODELS.build(config)
         model.init_weights()
     return model.eval()
+
+
+def test_a_trained_backbone_leaves_no_parameter_unused():
+    """DDP would wait for its gradient."""
+    with DefaultScope.overwrite_default_scope('aios'):
+        config = Config.fromfile(CONFIG).model
+        config.backbone.first_trained = 17
+        model = MODELS.build(config).train()
+    sample = image_sample((64, 96), persons=ground_truth(2, (64, 96)))
+    losses = model(torch.rand(1, 3, 64, 96), [sample], mode='loss')
+    sum(losses.values()).backward()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    assert any(name.startswith('backbone.heads') for name in trained)
+    assert not [name for name, p in trained.items() if p.grad is None]
 
 
 def test_detector_takes_the_map_past_the_neck(model):

@@ -67,7 +67,7 @@ class MoveNet(BaseModule):
             whose parameters are trained: 0 trains all parameters, with the
             stem, and 17 only the layers after the blocks.  By default all
             are frozen.
-        pose_maps: Also return the fourth map.
+        pose_maps: Also return the fourth map; its offsets are not trained.
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`; such
             as ``dict(type='Pretrained', checkpoint='movenet.safetensors')``.
 
@@ -126,6 +126,9 @@ class MoveNet(BaseModule):
         elif first_trained > 0:
             self.stem.requires_grad_(False)
             self.blocks[:first_trained].requires_grad_(False)
+        # PosePrior reads offsets without gradients, which DDP would wait for.
+        for name in OFFSET_HEADS.keys() & self.heads.keys():
+            self.heads[name].requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps.

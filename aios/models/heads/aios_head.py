@@ -23,6 +23,7 @@ from aios.models.layers.progressive_decoder import LayerState
 from aios.models.layers.stages import read_stages
 from aios.registry import MODELS
 from aios.structures import SMPLX_137
+from aios.utils.tensors import at_least_float32
 
 from .decoding import DecodingConfig, decode_instances
 from .outputs import (
@@ -37,7 +38,6 @@ from .smplx_head import (
     LazySMPLXParams,
     SMPLXBranch,
     SMPLXInputs,
-    at_least_float32,
     has_smplx,
 )
 

@@ -26,10 +26,9 @@ from aios.structures import (
     weak_perspective_to_translation,
 )
 from aios.structures.decoding import DecodingConfig, are_copies, sizes_fit
-from aios.utils.tensors import tensor_like
+from aios.utils.tensors import at_least_float32, tensor_like
 
 from .outputs import LayerOutputs, SMPLXParams
-from .smplx_head import at_least_float32
 
 _BOX_FIELDS = {
     'body_box': 'bboxes',

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from aios.models.layers.token_parts import select_parts
 from aios.structures import TokenLayout, rotation_6d_to_matrix
+from aios.utils.tensors import at_least_float32
 
 from .outputs import SMPLXParams
 from .person_frame import BOX_FEATURES, PersonFrame
@@ -257,11 +258,6 @@ class LazySMPLXParams(SMPLXParams):
     def take(self, take: Callable[[Tensor], Tensor]) -> SMPLXParams:
         """Parameters ``(M, ...)`` of some persons."""
         return self._inputs.take(take).predict().map(lambda x: x[0])
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Convert half precision, which is too coarse for bodies, to float32."""
-    return x.float() if x.dtype.itemsize < 4 else x
 
 
 def _to_matrices(rotations_6d: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ cells of the map, ``C`` channels.  Coordinates are x, y.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ from mmengine.model import BaseModule, ModuleDict, constant_init
 from torch import Tensor, nn
 
 from aios.structures import COCO_17
-from aios.utils.tensors import tensor_like
+from aios.utils.tensors import at_least_float32, tensor_like
 
 from .grids import cell_centers
 
@@ -78,7 +79,11 @@ class PoseMaps:
                 :data:`POSE_CHANNELS`, offsets are x, y from the corner of
                 the cell in units of cells.
             valid_ratios: ``(B, 2)`` unpadded share of width and height.
+
+        Returns:
+            At least float32: half precision has no fractions of a cell.
         """
+        maps = at_least_float32(maps)
         height, width = maps.shape[-2:]
         cells = cell_centers((height, width), maps.device).to(maps.dtype)
         corners = cells - 0.5
@@ -114,6 +119,13 @@ def _max_around(maps: Tensor) -> Tensor:
     # Four times faster on a CPU than the contiguous format.
     maps = maps.contiguous(memory_format=torch.channels_last)
     return F.max_pool2d(maps, 5, 1, 2)
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager:
+    # Exporters do not know the context, so it is only entered if needed.
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -256,7 +268,6 @@ class PosePrior(BaseModule):
         )
         return self.score_weight * both.logit().mean(0) + self.score_bias
 
-    @torch.no_grad()
     def start(
         self, maps: PoseMaps, reading: PoseReading, own: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -271,7 +282,7 @@ class PosePrior(BaseModule):
         Returns:
             ``(B, P, K, 2)`` places, and ``(B, P, K, 3)`` evidence: heat of
             the keypoint, of the person's center, and whether the place is
-            from the maps.
+            from the maps.  Only ``own`` has gradients.
         """
         is_known = (reading.center > self.min_score)[..., None, None]
         guess = torch.where(is_known, reading.expected, own)
@@ -284,6 +295,12 @@ class PosePrior(BaseModule):
         evidence = torch.stack((heat, center, is_from_maps), dim=-1)
         return places.clamp(0.0, 1.0), evidence
 
+    def embed(self, part: str, evidence: Tensor) -> Tensor:
+        """Embedding ``(..., C)`` of the evidence ``(..., 3)`` of a part."""
+        layer = self.evidence[part]
+        return layer(evidence.to(layer.weight))
+
+    @torch.no_grad()
     def _peaks(
         self, maps: PoseMaps, near: Tensor, side: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -299,7 +316,8 @@ class PosePrior(BaseModule):
         places = torch.cat((near * precision, -0.5 * precision), dim=-1)
         squares = maps.cells.square().sum(-1, keepdim=True)
         cells = torch.cat((maps.cells, squares), dim=-1)
-        nearness = places.to(cells) @ cells.T  # (B, P, K, S)
+        with _without_autocast(cells.device):
+            nearness = places.to(cells) @ cells.T  # (B, P, K, S)
         cell = (nearness + maps.log_heat[:, None]).argmax(-1)
         heat = maps.heat[:, None].expand(-1, cell.shape[1], -1, -1)
         heat = heat.gather(3, cell[..., None])[..., 0]
@@ -344,7 +362,7 @@ class PoseHints:
         """Term added to the content of persons, ``(B, P, 1, C)``."""
         heat, center = self.reading.best_heat, self.reading.center
         evidence = torch.stack((heat, center, torch.ones_like(heat)), dim=-1)
-        return self.prior.evidence['body_box'](evidence[:, :, None])
+        return self.prior.embed('body_box', evidence[:, :, None])
 
     def start(self, part: str, own: Tensor) -> tuple[Tensor, Tensor | None]:
         """Initial places of the tokens of a part.
@@ -370,4 +388,4 @@ class PoseHints:
             places = torch.where(is_from_maps, self.places[:, :, token], own)
         else:
             return own, None
-        return places, self.prior.evidence[part](evidence)
+        return places.to(own), self.prior.embed(part, evidence)

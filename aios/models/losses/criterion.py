@@ -25,11 +25,10 @@ from aios.models.heads.outputs import (
     NetworkOutputs,
     SMPLXParams,
 )
-from aios.models.heads.smplx_head import at_least_float32
 from aios.models.task_modules import Candidates, Matches, PersonTargets
 from aios.registry import MODELS, TASK_UTILS
 from aios.structures import BODY_LOCALIZATION, TOKEN_LAYOUTS
-from aios.utils.tensors import tensor_like
+from aios.utils.tensors import at_least_float32, tensor_like
 
 from .ignored import ignored_regions, mostly_inside
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
