@@ -333,6 +333,7 @@ def test_activation_checkpointing(make_tiny_model) -> None:
     ('changes', 'error'),
     [
         (dict(bbox_head=dict(embed_dims=32)), "'bbox_head': 32"),
+        (dict(bbox_head=dict(num_classes=1)), 'num_classes .* 2, got 1'),
         (
             dict(
                 decoder=dict(

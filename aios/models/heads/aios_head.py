@@ -22,7 +22,7 @@ from aios.models.layers.pose_prior import Sightings
 from aios.models.layers.progressive_decoder import LayerState
 from aios.models.layers.stages import read_stages
 from aios.registry import MODELS
-from aios.structures import SMPLX_137
+from aios.structures import PERSON_LABEL, SMPLX_137
 from aios.utils.tensors import at_least_float32
 
 from .decoding import DecodingConfig, decode_instances
@@ -70,8 +70,8 @@ class AiOSHead(BaseModule):
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: If the last stage predicts no SMPL-X parameters, or
-            a value of ``test_cfg`` is out of range.
+        ValueError: If there is no class for persons, the last stage predicts
+            no SMPL-X parameters, or a value of ``test_cfg`` is out of range.
         TypeError: If ``test_cfg`` has an unknown key.
     """
 
@@ -93,6 +93,12 @@ class AiOSHead(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if num_classes <= PERSON_LABEL:
+            raise ValueError(
+                f'num_classes must be at least {PERSON_LABEL + 1}, got '
+                f'{num_classes}: class {PERSON_LABEL} is person, class 0 is '
+                'never a target'
+            )
         self.stages = read_stages(stages)
         if not has_smplx(self.stages[-1].layout):
             raise ValueError(
