@@ -92,7 +92,11 @@ def scale_learning_rate(config: Config) -> None:
 
 def choose_resume(config: Config, resume: str | None) -> None:
     """Set the checkpoint to resume from, or warn without ``--resume``."""
-    checkpoints = find_checkpoints(Path(config.work_dir))
+    hooks = config.get('default_hooks') or {}
+    checkpoints = find_checkpoints(
+        Path(config.work_dir).absolute(),
+        (hooks.get('checkpoint') or {}).get('out_dir'),
+    )
     if resume is None:
         if checkpoints and not config.get('resume'):
             warnings.warn(

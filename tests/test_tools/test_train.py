@@ -80,6 +80,21 @@ def test_two_parts_within_an_epoch(train, losses, tmp_path, infinite):
     assert len(losses(tmp_path / 'whole')) == STEPS
 
 
+def test_checkpoints_in_another_folder(train, losses, whole, tmp_path):
+    """MMEngine's ``out_dir``, for instance on a larger disk."""
+    work_dir = tmp_path / 'elsewhere'
+    options = f'default_hooks.checkpoint.out_dir={tmp_path / "disk"}'
+    for epochs in (1, 3):
+        resume = ['--resume'] if work_dir.exists() else []
+        train(
+            *('--work-dir', work_dir, *resume, '--cfg-options', options),
+            f'train_cfg.max_epochs={epochs}',
+        )
+    assert losses(work_dir) == losses(whole)
+    last = tmp_path / 'disk/elsewhere/epoch_3.pth'
+    _same_weights(last, whole / 'epoch_3.pth')
+
+
 def test_damaged_checkpoint(train, losses, whole, tmp_path, capfd):
     work_dir = tmp_path / 'moved'
     shutil.copytree(whole, work_dir)

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from aios.registry import HOOKS
@@ -43,7 +43,8 @@ class ResumeFallbackHook(Hook):
 
     MMEngine fails if the last checkpoint is incomplete, such as after a full
     disk or a power cut.  This hook warns and uses the newest intact
-    ``epoch_*.pth`` or ``iter_*.pth`` of the work folder.  If the only
+    ``epoch_*.pth`` or ``iter_*.pth`` of the work folder, or of the checkpoint
+    hook's ``out_dir``.  If the only
     checkpoint is damaged, training starts from the beginning, with the
     weights of ``start_from`` in the config.  It also finds the checkpoints of
     a work folder that was moved.
@@ -58,9 +59,15 @@ class ResumeFallbackHook(Hook):
         # The runner has no public attribute for this.
         if not runner._resume or runner._load_from is not None:
             return
+        out_dir = next(
+            (x.out_dir for x in runner.hooks if isinstance(x, CheckpointHook)),
+            None,
+        )
+        if '://' in str(out_dir):  # left to MMEngine
+            return
         choice: list = [None]
         if is_main_process():
-            choice = [_choose(runner)]
+            choice = [_choose(runner, out_dir)]
         broadcast_object_list(choice)
         if isinstance(choice[0], RuntimeError):
             raise choice[0]
@@ -68,23 +75,25 @@ class ResumeFallbackHook(Hook):
         runner._resume = choice[0] is not None
 
 
-def find_checkpoints(folder: Path) -> list[Path]:
+def find_checkpoints(work_dir: Path, out_dir: str | None = None) -> list[Path]:
     """Checkpoints of a training, the last one first.
 
     Args:
-        folder: The work folder; it need not exist.
+        work_dir: The work folder; it need not exist.
+        out_dir: Option of the checkpoint hook, the parent of the folder of
+            checkpoints; default: they are in the work folder.
     """
-    marker = folder / 'last_checkpoint'
+    folder = work_dir if out_dir is None else Path(out_dir, work_dir.name)
+    marker = work_dir / 'last_checkpoint'
     # The name in it is absolute; the folder may have moved.
     last = Path(marker.read_text().strip()).name if marker.is_file() else ''
     found = [folder / last] if last else []
     return found + [p for p in _newest_first(folder) if p not in found]
 
 
-def _choose(runner: Runner) -> str | None | RuntimeError:
+def _choose(runner: Runner, out_dir: str | None) -> str | None | RuntimeError:
     """The checkpoint to resume from, or None to start from scratch."""
-    folder = Path(runner.work_dir)
-    candidates = find_checkpoints(folder)
+    candidates = find_checkpoints(Path(runner.work_dir), out_dir)
     for path in candidates:
         damage = find_damage(path)
         if damage is None:
@@ -100,8 +109,8 @@ def _choose(runner: Runner) -> str | None | RuntimeError:
     elif candidates:
         # Not raised here, because other processes wait for the broadcast.
         return RuntimeError(
-            f'cannot resume from any checkpoint in {folder}; to start from '
-            'the beginning, omit --resume'
+            f'cannot resume from any checkpoint in {candidates[0].parent}; '
+            'to start from the beginning, omit --resume'
         )
     return None
 
