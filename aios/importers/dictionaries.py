@@ -19,6 +19,7 @@ from aios.results import FrameResult
 from aios.results.schema import has_shape
 from aios.structures import Camera
 from aios.utils.folders import visible_paths
+from aios.utils.media import natural_key
 from aios.utils.safe_io import load_npy, load_npz, load_pickle
 
 from .importer import ReadingOptions
@@ -93,7 +94,7 @@ def frames_of(path: Path, key: str) -> Iterator[tuple[str, list[Person]]]:
         key: Name of a field that every person has.
 
     Yields:
-        Name and persons of each frame, files sorted by name.
+        Name and persons of each frame, files sorted by name, 2 before 10.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -101,7 +102,8 @@ def frames_of(path: Path, key: str) -> Iterator[tuple[str, list[Person]]]:
     """
     files = [path]
     if path.is_dir():
-        files = [f for f in visible_paths(path) if f.suffix in SUFFIXES]
+        found = (f for f in visible_paths(path) if f.suffix in SUFFIXES)
+        files = sorted(found, key=natural_key)
         if not files:
             raise FileNotFoundError(
                 f'{path}: contains no file with a suffix of '

@@ -57,8 +57,8 @@ class PHALPImporter(Importer):
                 f"{path}: not a PHALP file, no frame has the field 'smpl'"
             )
         frames = {
-            name: Person(f'{path}: {name}', content[name])
-            for name in sorted(content, key=str)
+            name: Person(f'{path}: {name}', frame)
+            for name, frame in content.items()
         }
         sizes = [size for frame in frames.values() for size in _sizes(frame)]
         if not sizes:
@@ -66,7 +66,7 @@ class PHALPImporter(Importer):
         persons = SequenceResult.from_frames(
             [
                 _frame(frame, str(name), sizes[0], poser, options)
-                for name, frame in frames.items()
+                for name, frame in sorted(frames.items(), key=_time_and_name)
             ],
             fps=options.fps or 0.0,
             source=path.name,
@@ -76,6 +76,11 @@ class PHALPImporter(Importer):
             'poses are those of SMPL; its shapes do not apply to SMPL-X and '
             'are dropped'
         ]
+
+
+def _time_and_name(entry: tuple[Any, Person]) -> tuple[float, str]:
+    name, frame = entry
+    return float(frame.array('time', ())), str(name)
 
 
 def _sizes(frame: Person) -> list[tuple[int, int]]:

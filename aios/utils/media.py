@@ -51,7 +51,7 @@ def list_media(
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     files = sorted(
         (p for p in found if p.suffix.lower() in suffixes and p.is_file()),
-        key=_natural_key,
+        key=natural_key,
     )
     if not files:
         hint = '' if recursive or not path.is_dir() else ' (not recursive)'
@@ -62,8 +62,12 @@ def list_media(
     return files
 
 
-def _natural_key(path: Path) -> tuple[list[list[int | str]], Path]:
-    """Sort key that compares the numbers in names as numbers."""
+def natural_key(path: Path) -> tuple[list[list[int | str]], Path]:
+    """Sort key that compares the numbers in names as numbers.
+
+    Args:
+        path: The file.
+    """
     parts = [re.split('([0-9]+)', part) for part in path.parts]
     key = [
         [int(x) if i % 2 else x for i, x in enumerate(part)] for part in parts

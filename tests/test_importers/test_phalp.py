@@ -52,6 +52,16 @@ def test_frames_named_without_a_folder(walk, poser, tmp_path) -> None:
     assert persons.frame_names.tolist() == ['000001', '000002', '000003']
 
 
+def test_frames_are_in_the_order_of_time(walk, poser, tmp_path) -> None:
+    contents = load_joblib(walk).values()
+    names = ('9.jpg', '10.jpg', '11.jpg')
+    path = tmp_path / 'x.pkl'
+    path.write_bytes(pickle.dumps(dict(zip(names, contents, strict=True))))
+    persons, _ = IMPORTERS['phalp'].read(path, poser, ReadingOptions(fps=25))
+    assert persons.frame_names.tolist() == ['9', '10', '11']
+    assert persons.source_frames.tolist() == [0, 1, 2]
+
+
 def test_places_and_poses(persons: SequenceResult, walk: Path) -> None:
     frame = load_joblib(walk)['outputs/_DEMO/walk/img/000001.jpg']
     for row in (0, 1):

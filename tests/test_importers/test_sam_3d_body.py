@@ -17,6 +17,7 @@ from gltf_evaluator import GLBViewer
 from aios.body_models import BodyPoser
 from aios.export import EXPORTERS
 from aios.importers import IMPORTERS, ReadingOptions
+from aios.importers.dictionaries import frames_of
 from aios.results import SequenceResult
 from aios.structures import SMPLX_144
 from aios.tracking import smooth_sequence
@@ -145,6 +146,13 @@ def test_what_is_refused(persons, message, poser, tmp_path) -> None:
         IMPORTERS['sam3dbody'].read(
             tmp_path / 'x.npy', poser, ReadingOptions()
         )
+
+
+def test_files_are_in_the_order_of_their_numbers(tmp_path) -> None:
+    for number in (1, 2, 10):
+        (tmp_path / f'{number}.json').write_text('[{"x": 0}]')
+    names = [name for name, _ in frames_of(tmp_path, 'x')]
+    assert names == ['1', '2', '10']
 
 
 def test_files_that_are_no_dictionaries(poser, tmp_path) -> None:
