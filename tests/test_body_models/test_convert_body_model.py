@@ -50,6 +50,18 @@ def test_pkl_becomes_plain_npz(
             np.testing.assert_array_equal(file[name], array)
 
 
+def test_two_sources_of_one_name(convert, tmp_path: Path, capsys) -> None:
+    sources = []
+    for gender in ('male', 'female'):  # the folders of SMPL-H
+        sources.append(tmp_path / gender / 'model.npz')
+        sources[-1].parent.mkdir()
+        np.savez(sources[-1], v_template=np.zeros((2, 3)))
+    with pytest.raises(SystemExit):
+        convert(*sources, '--out', tmp_path / 'out', '--overwrite')
+    assert 'would be the same file' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 def test_errors_leave_existing_files_alone(
     convert, pickled: Path, capsys
 ) -> None:

@@ -48,6 +48,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if len(args.sources) > 1 and args.out and args.out.suffix == '.npz':
         parser.error('--out must be a folder if there are several sources')
+    targets: dict[Path, Path] = {}
+    for source in args.sources:
+        other = targets.setdefault(target_path(source, args.out), source)
+        if other != source:
+            parser.error(
+                f'{other} and {source} would be the same file in --out; '
+                'convert them into different folders'
+            )
     return args
 
 
