@@ -294,16 +294,16 @@ def test_markdown(table):
 def test_best_numbers(tmp_path, capsys):
     """Of shares the largest, of errors the smallest, of counts none."""
     for name, scale in (('a', 0.5), ('b', 1.0)):
-        shares = ('x/F1', 'x/kid-f1', 'x/AP-body', 'MOTA')
+        shares = ('x/F1', 'x/kid-f1', 'x/AP-body', 'MOTA', 'PCK', 'found')
         numbers = dict.fromkeys(shares, 0.8 * scale)
         numbers |= {'x/NMVE': 60 * scale, 'x/persons': 4 * scale}
-        numbers |= {'IDSW': 8 * scale, 'frames': 4 * scale}
+        numbers |= {'IDSW': 8 * scale, 'PCK-joints': 4 * scale}
         (tmp_path / f'{name}.json').write_text(json.dumps(numbers))
     tool = load_tool('analysis_tools/results_table')
     tool.main([str(tmp_path / f'{name}.json') for name in 'ab'])
     assert capsys.readouterr().out.splitlines()[2:] == [
-        f'| a |{" 0.40 |" * 4} **30.0** | 2 | **4.0** | 2 |',
-        f'| b |{" **0.80** |" * 4} 60.0 | 4 | 8.0 | 4 |',
+        f'| a |{" 0.40 |" * 6} **30.0** | 2 | **4.0** | 2 |',
+        f'| b |{" **0.80** |" * 6} 60.0 | 4 | 8.0 | 4 |',
     ]
 
 

@@ -32,12 +32,12 @@ Row = dict[str, float]
 SUFFIXES = {'.csv': 'csv', '.tex': 'latex', '.md': 'markdown'}
 # Shares, of which larger is better; of all others smaller is.
 SHARES = (
-    *('precision', 'recall', 'f1', 'AP', 'AR', 'gain'),
+    *('precision', 'recall', 'f1', 'AP', 'AR', 'PCK', 'found', 'gain'),
     *('HOTA', 'DetA', 'AssA', 'LocA', 'MOTA', 'MOTP', 'IDF1', 'IDP', 'IDR'),
 )
 COUNTS = (
     *('images', 'persons', 'predictions', 'matched', 'missed', 'measured'),
-    *('false-positives', 'registered-meshes'),
+    *('false-positives', 'registered-meshes', 'PCK-joints'),
     *('frames', 'boxes', 'sequences'),
 )
 _LATEX = str.maketrans(
