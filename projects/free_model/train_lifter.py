@@ -257,6 +257,7 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write the weights and the state for resuming."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f'.{path.name}.part')
         content = dict(
             state_dict=self.lifter.state_dict(),

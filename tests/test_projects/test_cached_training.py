@@ -180,7 +180,7 @@ def test_a_training_goes_on_and_ends_in_a_model(
     assert records[0]['rate'] > records[1]['rate']
     assert all(np.isfinite(record['loss']) for record in records)
 
-    lifter = tmp_path / 'lifter.pth'
+    lifter = tmp_path / 'state/lifter.pth'
     for steps in (1, 2):  # the second time it goes on
         load_script('projects/free_model/train_lifter.py').main(
             [str(lifter), '--steps', str(steps), '--poses', '20']

