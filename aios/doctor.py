@@ -251,19 +251,20 @@ def check_body_models() -> Iterable[Finding]:
         except MissingBodyModelError:
             yield Finding(topic, 'note', 'not found', advice)
         else:
-            kind = ' (the free body, not SMPL-X)' if _is_free(path) else ''
-            yield Finding(topic, 'ok', f'{path}{kind}')
+            yield _body_model(topic, path)
     made = '' if free_body_dir().is_dir() else ', made on first use'
     yield Finding('free body', 'ok', f'{free_body_dir()}{made}')
 
 
-def _is_free(path: Path) -> bool:
-    import numpy as np
+def _body_model(topic: str, path: Path) -> Finding:
+    from aios.utils.safe_io import list_npz
 
-    if path.suffix != '.npz':
-        return False
-    with np.load(path, allow_pickle=False) as arrays:
-        return 'is_free_body' in arrays
+    try:
+        is_free = path.suffix == '.npz' and 'is_free_body' in list_npz(path)
+    except (OSError, ValueError) as error:
+        return Finding(topic, 'warning', str(error), f'Replace {path}.')
+    kind = ' (the free body, not SMPL-X)' if is_free else ''
+    return Finding(topic, 'ok', f'{path}{kind}')
 
 
 CHECKS: tuple[Callable[[], Iterable[Finding]], ...] = (

@@ -72,6 +72,15 @@ def test_missing_body_models_are_a_note_with_both_ways_out(no_body_models):
         assert "'free'" in finding.advice
 
 
+def test_damaged_body_models_are_named(no_body_models):
+    path = no_body_models / 'SMPLX_NEUTRAL.npz'
+    path.write_bytes(b'PK')
+    found = topics(list(doctor.check_body_models()))
+    assert found['SMPL-X neutral'].status == 'warning'
+    assert str(path) in found['SMPL-X neutral'].value
+    assert found['SMPL-X male'].status == 'note'
+
+
 def test_the_free_body_is_not_taken_for_smplx(no_body_models):
     from aios.body_models import expand_free_body
 
