@@ -22,6 +22,7 @@ from aios.body_models import BodyPoser
 from aios.results import SequenceResult
 from aios.structures import Camera
 from aios.utils.folders import visible_paths
+from aios.utils.media import natural_key
 from aios.utils.safe_io import load_npz
 
 from .dictionaries import Person, ten_coefficients
@@ -85,7 +86,9 @@ class AMASSImporter(Importer):
     def read(  # noqa: D102
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
-        files = visible_paths(path, '*.npz') if path.is_dir() else [path]
+        files = [path]
+        if path.is_dir():
+            files = sorted(visible_paths(path, '*.npz'), key=natural_key)
         if not files:
             raise FileNotFoundError(f'{path}: contains no .npz file')
         motions = [_load(file, poser, options) for file in files]

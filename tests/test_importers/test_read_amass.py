@@ -55,7 +55,7 @@ def test_all_persons_is_seen(motion, poser, tmp_path) -> None:
     for number in range(2):
         motion['trans'] = motion['trans'] + [8 * number, 3, 0]
         motion['first_frame'] = np.array(3 * number)
-        np.savez(tmp_path / f'person_{number}.npz', **motion)
+        np.savez(tmp_path / f'person_{9 + number}.npz', **motion)
     persons, _ = read(tmp_path, poser)
     assert persons.num_frames == 8
     assert persons.frame_index.tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 6, 7]
