@@ -31,9 +31,20 @@ def test_perfect_persons_have_perfect_tracks(tmp_path: Path, capsys):
         frames.append(
             FrameResult(f'{frame:06d}', frame, 0, K, (160, 120), instances)
         )
-    SequenceResult.from_frames(frames).save(kept / f'{name}.npz')
+    source = str(data / 'images' / name)
+    persons = SequenceResult.from_frames(frames, source=source)
+    persons.save(kept / f'{name}.npz')
     tool.main([str(data), '--detections', str(kept)])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split(' | ')[0]: line.split(' | ')[1:4] for line in lines}
     assert rows['| tracker'] == rows['| true ids'] == ['1', '1', '1']
     assert rows['| as found'][0] == '0.0'
+
+
+def test_detections_of_other_images_are_refused(tmp_path: Path):
+    tool = load_script('tools/analysis_tools/benchmark_tracking.py')
+    persons = SequenceResult.from_frames([], source='crowds/images/a')
+    persons.save(tmp_path / 'a.npz')
+    args = tool.parse_args(['others', '--detections', str(tmp_path)])
+    with pytest.raises(ValueError, match="a.npz: source is 'crowds/images/a'"):
+        tool.detect(args, ['a'])

@@ -137,17 +137,35 @@ def read_truth(folder: Path) -> dict[str, Truth]:
 def detect(
     args: argparse.Namespace, names: list[str]
 ) -> dict[str, SequenceResult]:
-    """Detect persons of each sequence, or load stored ones."""
+    """Detect persons of each sequence, or load stored ones.
+
+    Raises:
+        ValueError: If the stored ones are of other images or another model.
+    """
     inferencer, found = None, {}
+    model = ' '.join(str(x) for x in (args.config, args.checkpoint) if x)
     for name in names:
         path = args.detections / f'{name}.npz'
+        images = args.dataset / 'images' / name
+        origin = dict(source=str(images), model=model)
         if not path.is_file():
             inferencer = inferencer or AiOSInferencer(
                 *model_and_weights(args), args.device, score_thr=LOW_SCORE
             )
-            frames = inferencer.stream(args.dataset / 'images' / name)
-            SequenceResult.from_frames(frames, fps=args.fps).save(path)
+            frames = inferencer.stream(images)
+            persons = SequenceResult.from_frames(
+                frames, fps=args.fps, **origin
+            )
+            persons.save(path)
         found[name] = SequenceResult.load(path)
+        for field, wanted in origin.items():
+            stored = getattr(found[name], field)
+            # Files of earlier versions have no source.
+            if found[name].source and stored != wanted:
+                raise ValueError(
+                    f'{path}: {field} is {stored!r}, not {wanted!r}; choose '
+                    'another --detections'
+                )
     return found
 
 
