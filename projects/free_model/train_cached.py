@@ -7,13 +7,14 @@ stable, decay").  So a training can run for as long as there is time, and a
 copy of it can be finished whenever a model is needed:
 
     python projects/free_model/train_cached.py CONFIG --data STATE/train \
-        --state STATE/trunk
+        --state STATE/trunk --backbone movenet.safetensors
     python projects/free_model/train_cached.py CONFIG --data STATE/train \
-        --state STATE/end --start STATE/trunk/last.pth --decay-steps 2000
+        --state STATE/end --start STATE/trunk/last.pth --decay-steps 2000 \
+        --backbone movenet.safetensors
 
-It can be killed at any time and resumes when started again. New folders of
-data are found during the training. Several processes, started by torchrun,
-share each batch:
+It can be killed at any time and resumes when started again with the same
+options. New folders of data are found during the training. Several processes,
+started by torchrun, share each batch:
 
     torchrun --standalone --nproc-per-node 2 \
         projects/free_model/train_cached.py CONFIG ...
@@ -25,6 +26,7 @@ import argparse
 import json
 import logging
 import os
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -212,14 +214,15 @@ class Training:
             start: ``last.pth`` of another training to continue.
             weights: Weights of a model to start from.
         """
+        if weights is not None:
+            # Always, because last.pth does not contain the backbone.
+            self.load_weights(weights)
         last = self.state / 'last.pth'
         if last.exists():
             self.load(last)
         elif start is not None:
             self.load(start)
             self.first_step = self.step
-        elif weights is not None:
-            self.load_weights(weights)
 
     def load_weights(self, path: Path) -> None:
         """Load the weights of a model, such as the one of the package."""
@@ -326,6 +329,11 @@ def run(args: argparse.Namespace) -> None:
     logging.getLogger('mmengine').setLevel(logging.WARNING)
     if args.backbone is not None:
         config.model.backbone.init_cfg = _pretrained(args.backbone)
+    elif args.weights is None:
+        sys.exit(
+            'error: --backbone is needed (or --weights), also to resume: '
+            'checkpoints do not contain the frozen backbone'
+        )
     torch.manual_seed(0)  # the same initial weights in all processes
     training = Training(
         config, args.state, device, args.decay_steps, processes
@@ -367,7 +375,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--backbone',
         type=Path,
         help='weights of movenet_to_mm.py, or of a model with the same '
-        'backbone',
+        'backbone; needed without --weights',
     )
     parser.add_argument(
         '--start', type=Path, help='last.pth of another training to start from'

@@ -56,10 +56,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"_base_ = ['{PROJECT}/aios_s_cached.py']\n"
         'recipe = dict(batch_size=2, warm_up=2)\n'
     )
+    torch.manual_seed(0)
+    weights = MODELS.build(dict(type='MoveNet', pose_maps=True)).state_dict()
+    torch.save(dict(state_dict=weights), path.with_name('backbone.pth'))
     return path
 
 
 def run(module: ModuleType, config: Path, data: Path, *options: object):
+    if not {'--backbone', '--weights'} & {*map(str, options)}:
+        options += '--backbone', config.with_name('backbone.pth')
     args = [config, '--data', data, '--save-interval', 1, *options]
     module.run(module.build_parser().parse_args([*map(str, args)]))
 
@@ -208,6 +213,14 @@ def test_a_training_goes_on_and_ends_in_a_model(
     # half precision, and one step
     torch.testing.assert_close(begun[name], ended[name], atol=2e-3, rtol=0)
 
+    # The backbone, which is in no checkpoint, comes from there again.
+    run(train_cached, config, data, *options[:-1], 2)
+    name = 'backbone.stem.weight'
+    resumed = torch.load(again / 'average.pth', weights_only=True)
+    torch.testing.assert_close(
+        resumed['state_dict'][name], ended[name], atol=1e-3, rtol=0
+    )
+
 
 def test_processes_share_batches_and_stay_the_same(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
@@ -303,7 +316,7 @@ def test_a_state_of_other_optimizers_is_refused(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):
     run(train_cached, config, data, '--state', tmp_path, '--steps', 1)
-    other = tmp_path / 'other.py'
+    other = config.with_name('other.py')
     other.write_text(f"_base_ = ['{config}']\nrecipe = dict(muon=False)\n")
     with pytest.raises(ValueError, match=r'recipe\.muon'):
         run(train_cached, other, data, '--state', tmp_path, '--steps', 2)
@@ -348,6 +361,14 @@ def test_without_muon_adamw_trains_all(
     assert not torch.equal(matrix.detach(), torch.eye(16))
     (state,) = steps.state_dict()
     steps.load_state_dict(state)  # as it was written before there was Muon
+
+
+def test_features_of_random_weights_are_refused(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    args = [str(config), '--data', str(data), '--state', str(tmp_path)]
+    with pytest.raises(SystemExit, match='--backbone is needed'):
+        train_cached.run(train_cached.build_parser().parse_args(args))
 
 
 def test_too_few_images(
