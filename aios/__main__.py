@@ -25,8 +25,9 @@ def _doctor(args: argparse.Namespace) -> int:
 
 @errors_in_one_line()
 def _export(args: argparse.Namespace) -> int:
-    from .apis.shipped import SHIPPED_MODEL, missing_exporters, onnx_path
+    from .apis.shipped import missing_exporters, onnx_path
     from .utils.cache import make_cache_folder
+    from .utils.shipped import SHIPPED_MODEL
 
     if missing := missing_exporters():
         raise ValueError(f'{SHIPPED_MODEL}: {missing}')

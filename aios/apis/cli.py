@@ -20,13 +20,13 @@ from aios.utils.command_line import (
     escape_unprintable,
     make_parser,
 )
+from aios.utils.shipped import SHIPPED_MODEL
 from aios.visualization import OVERLAY_LAYERS, VIEWS
 
 from .dist_context import DistContext
 from .job import Inferencer, Outputs, Summary, run_inference
 from .onnx_inferencer import OnnxInferencer
 from .post_processing import PostProcessing
-from .shipped import SHIPPED_MODEL
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
 

@@ -28,6 +28,7 @@ from aios.results.plain import frame_as_dict
 from aios.results.schema import DEFAULT_BODY_MODEL
 from aios.utils.command_line import set_options
 from aios.utils.digests import digest, file_sha256
+from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .batches import Batch, batches, predict_frames
@@ -43,7 +44,6 @@ from .model_files import (
 )
 from .preparation import build_pipeline, prepare
 from .record import source_folders
-from .shipped import SHIPPED_MODEL, shipped_weights
 from .sources import Frame, FrameSource, open_sources
 from .window import DEFAULT_LAYERS, show_image
 

@@ -14,11 +14,11 @@ from aios.registry import register_all_modules
 from aios.runtime.session import OPTIONS
 from aios.utils.command_line import set_options
 from aios.utils.digests import file_sha256
+from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.version import __version__
 
 from .model_files import build_model, read_model_config
 from .preparation import find_pipeline
-from .shipped import SHIPPED_MODEL, shipped_weights
 
 
 def describe_model(

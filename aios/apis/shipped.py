@@ -1,35 +1,17 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""The weights that come with the package, and their ONNX file."""
+"""The ONNX file of the weights that come with the package."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
 
-import aios
 from aios.utils.cache import cache_folder, make_cache_folder
 from aios.utils.digests import file_sha256
+from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.version import __version__
 
-SHIPPED_MODEL = 'aios_s'
-"""The model whose weights come with the package."""
-
 _EXPORTERS = ('torch', 'mmdet', 'onnx', 'onnxruntime', 'onnxscript')
-
-
-def shipped_weights() -> Path:
-    """The weights that come with the package, see ``docs/en/aios_s.md``.
-
-    Raises:
-        FileNotFoundError: If this installation lacks them.
-    """
-    path = Path(aios.__file__).parent / f'weights/{SHIPPED_MODEL}.safetensors'
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'{path}: the weights of the package are missing; reinstall the '
-            'package, or set a checkpoint'
-        )
-    return path
 
 
 def onnx_path(variant: str = '') -> Path:

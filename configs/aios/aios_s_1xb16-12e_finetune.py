@@ -5,7 +5,7 @@
 # models.
 _base_ = ['./aios_s.py']
 
-load_from = 'aios/weights/aios_s.safetensors'
+load_from = 'aios://aios_s'  # the weights of the package
 body_model = dict(type='SMPLXLayer', model_path='free')
 
 # The candidate with the largest overlap with each person is always kept.
@@ -17,7 +17,6 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=2,
     persistent_workers=True,
-    drop_last=True,
     sampler=dict(type='WeightedConcatSampler'),
     dataset=dict(
         type='SeededConcatDataset',  # resumes with the same augmentation
@@ -52,6 +51,8 @@ train_dataloader = dict(
         ],
     ),
 )
+# Here the training images, only to see that it learns. For a metric set
+# val_dataloader.dataset.data_root to others.
 val_dataloader = {{_base_.test_dataloader}}
 val_evaluator = {{_base_.test_evaluator}}
 val_cfg = dict(type='ValLoop')

@@ -12,7 +12,7 @@ import pytest
 
 from aios.apis import AiOSInferencer
 from aios.apis.hub import hub_weights
-from aios.apis.shipped import shipped_weights
+from aios.utils.shipped import shipped_weights
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/publish_model.py'

@@ -20,10 +20,10 @@ from mmengine.config import Config
 from script_loader import load_script
 
 from aios.apis import AiOSInferencer
-from aios.apis.shipped import shipped_weights
 from aios.registry import MODELS
 from aios.structures import COCO_17, box_iou
 from aios.structures.joint_names import SMPLX_144_NAMES
+from aios.utils.shipped import shipped_weights
 
 ROOT = Path(__file__).parents[2]
 CARD = (ROOT / 'docs/en/aios_s.md').read_text()

@@ -58,6 +58,17 @@ def test_downloads_are_data(server: tuple[Path, str]) -> None:
     assert not (folder / CANARY).exists()
 
 
+def test_weights_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder, as those who installed the package have no other."""
+    monkeypatch.chdir(tmp_path)
+    weights = load_checkpoint('aios://aios_s')['state_dict']
+    assert 'backbone.stem.weight' in weights
+    with pytest.raises(CheckpointError, match='aios_x.* only aios://aios_s'):
+        load_checkpoint('aios://aios_x')
+
+
 def test_hash_in_the_name(server: tuple[Path, str]) -> None:
     folder, url = server
     torch.save({'w': torch.ones(1)}, folder / 'w.pth')

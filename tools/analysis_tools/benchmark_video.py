@@ -43,7 +43,6 @@ from aios.apis.frames import Frame, FrameSource
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.job import Outputs, run_inference
 from aios.apis.onnx_inferencer import OnnxInferencer
-from aios.apis.shipped import SHIPPED_MODEL
 from aios.apis.sources import open_sources
 from aios.apis.writers import FrameWriter
 from aios.engine.profiling import build_detector
@@ -62,6 +61,7 @@ from aios.utils.command_line import (
     markdown_table,
     read_config,
 )
+from aios.utils.shipped import SHIPPED_MODEL
 from aios.visualization import OverlayDrawer, VideoFile
 
 # Names of threads, see aios.apis.threads

@@ -20,6 +20,7 @@ from mmengine.runner import (
 
 from aios.utils.digests import file_sha256
 from aios.utils.locking import file_lock
+from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 
 from .reading import CheckpointError
 
@@ -29,8 +30,9 @@ _TABLES = {
     'open-mmlab': get_external_models,
     'openmmlab': get_external_models,
 }
+_OTHERS = ('http', 'https', 'aios')
 REMOTE_PREFIXES = (
-    *(f'{name}://' for name in (*_TABLES, 'http', 'https', 'mmcls', 'pavi')),
+    *(f'{name}://' for name in (*_TABLES, *_OTHERS, 'mmcls', 'pavi')),
     r'(\S+\:)?s3://',
     r'(\S+\:)?petrel://',
 )
@@ -49,21 +51,26 @@ def fetch(name: str | os.PathLike) -> Path:
     other names it is stored beside the download at first and compared later.
 
     Args:
-        name: A file, a URL, or one of MMEngine's names for URLs, such as
-            ``torchvision://resnet50``.
+        name: A file, a URL, one of MMEngine's names for URLs, such as
+            ``torchvision://resnet50``, or ``aios://aios_s`` for the weights
+            of the package.
 
     Raises:
-        CheckpointError: The download fails, or the SHA-256 differs.
+        CheckpointError: The name is unknown, the download fails, or the
+            SHA-256 differs.
+        FileNotFoundError: If this installation lacks the package's weights.
     """
     scheme, separator, rest = str(name).partition('://')
     if not separator:
         return Path(name)
+    if scheme == 'aios':
+        return _shipped(rest)
     if scheme in _TABLES:
         return fetch(_look_up(scheme, rest))
     if scheme not in ('http', 'https'):
         raise CheckpointError(
             f'{name}: must be a file, or begin with '
-            f'{", ".join(f"{s}://" for s in (*_TABLES, "http", "https"))}'
+            f'{", ".join(f"{s}://" for s in (*_TABLES, *_OTHERS))}'
         )
     path = _cache_path(str(name))
     if dist.get_rank() == 0:
@@ -74,6 +81,14 @@ def fetch(name: str | os.PathLike) -> Path:
         with file_lock(path.with_name(f'{path.name}.lock')):
             _download(str(name), path)
     return path
+
+
+def _shipped(name: str) -> Path:
+    if name != SHIPPED_MODEL:
+        raise CheckpointError(
+            f'aios://{name}: the package has only aios://{SHIPPED_MODEL}'
+        )
+    return shipped_weights()
 
 
 def _look_up(scheme: str, name: str) -> str:
