@@ -6,6 +6,7 @@ See docs/en/scale.md and ``configs/_base_/fsdp.py``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,13 +119,18 @@ def _total_norm(
 
     Args:
         grads: Shards of this process, possibly none.
-        kind: Exponent of the norm, finite.
+        kind: Exponent of the norm; infinite for the largest element.
         device: Device of the result.
     """
     # All processes must call all_reduce, also those without gradients.
-    total = torch.zeros((), device=device)
-    for grad in grads:
-        total += torch.linalg.vector_norm(grad, kind).to(total) ** kind
+    norms = [torch.zeros((), device=device)]
+    norms += [torch.linalg.vector_norm(x, kind).to(norms[0]) for x in grads]
+    total = torch.linalg.vector_norm(torch.stack(norms), kind)
+    is_largest = math.isinf(kind)
+    total = total if is_largest else total**kind
     if distributed.is_initialized():
-        distributed.all_reduce(total)
-    return total ** (1 / kind)
+        reduction = distributed.ReduceOp
+        distributed.all_reduce(
+            total, reduction.MAX if is_largest else reduction.SUM
+        )
+    return total if is_largest else total ** (1 / kind)

@@ -27,7 +27,7 @@ from script_loader import load_script
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from aios.engine.fsdp import ShardedOptimWrapper, wrap_layers
+from aios.engine.fsdp import ShardedOptimWrapper, _total_norm, wrap_layers
 from aios.models import AiOS
 from aios.models.checkpoints import read_checkpoint
 from aios.registry import MODELS
@@ -108,6 +108,20 @@ def _compare_network(rank: int, model: AiOS) -> None:
             torch.testing.assert_close(
                 value, expected[name], rtol=1e-4, atol=1e-5
             )
+
+
+@pytest.mark.parametrize('kind', [1.0, 2.0, torch.inf])
+def test_norm_of_all_shards(kind: float, tmp_path: Path):
+    shards = [torch.tensor([3.0, -4.0])], [torch.tensor([0.5]), torch.ones(2)]
+
+    def work(rank: int) -> None:
+        device = torch.device('cpu')
+        expected = torch.cat([*shards[0], *shards[1]]).norm(kind)
+        torch.testing.assert_close(
+            _total_norm(shards[rank], kind, device), expected
+        )
+
+    run_group(2, work, tmp_path)
 
 
 @pytest.mark.slow
