@@ -334,6 +334,8 @@ def test_activation_checkpointing(make_tiny_model) -> None:
     [
         (dict(bbox_head=dict(embed_dims=32)), "'bbox_head': 32"),
         (dict(bbox_head=dict(num_classes=1)), 'num_classes .* 2, got 1'),
+        (dict(bbox_head=dict(pose_lifter=dict(share=0.5))), 'needs box_rel'),
+        (dict(bbox_head=dict(content_dropout=0.1)), 'needs box_relative'),
         (
             dict(
                 decoder=dict(

@@ -63,7 +63,8 @@ class AiOSHead(BaseModule):
         content_dropout: See :class:`SMPLXBranch`.
         pose_lifter: Arguments of :class:`PoseLifter`, whose poses are blended
             with those of the last layers, at inference, for persons whose
-            keypoints a pose network detects.  Not in the paper.
+            keypoints a pose network detects; needs ``box_relative``.  Not in
+            the paper.
         criterion: Config of the losses; only needed for training.
         train_cfg: Unused; set by the detector.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
@@ -71,7 +72,8 @@ class AiOSHead(BaseModule):
 
     Raises:
         ValueError: If there is no class for persons, the last stage predicts
-            no SMPL-X parameters, or a value of ``test_cfg`` is out of range.
+            no SMPL-X parameters, an option needs another one, or a value of
+            ``test_cfg`` is out of range.
         TypeError: If ``test_cfg`` has an unknown key.
     """
 
@@ -99,6 +101,12 @@ class AiOSHead(BaseModule):
                 f'{num_classes}: class {PERSON_LABEL} is person, class 0 is '
                 'never a target'
             )
+        for name, value in (
+            ('pose_lifter', pose_lifter),
+            ('content_dropout', content_dropout),
+        ):
+            if value and not box_relative:
+                raise ValueError(f'{name} needs box_relative=True')
         self.stages = read_stages(stages)
         if not has_smplx(self.stages[-1].layout):
             raise ValueError(
