@@ -172,6 +172,13 @@ def test_optimizer_is_that_of_the_published_code():
     assert wrapper.clip_grad_kwargs == dict(max_norm=0.1, norm_type=2)
 
 
+def test_a_validation_set_is_used_where_there_is_one():
+    config = _load(ROOT / 'configs/aios/aios_r50_8xb2-20e_egobody.py')
+    for phase in ('val', 'test'):
+        loader = config[f'{phase}_dataloader']
+        assert loader.dataset.ann_file[0].endswith(f'egobody_{phase}.npz')
+
+
 def test_paths_come_from_one_variable(monkeypatch: pytest.MonkeyPatch):
     path = ROOT / 'configs/aios/aios_r50_16xb2-50e_finetune-mix.py'
     monkeypatch.setenv('AIOS_DATA', '/somewhere/else')
