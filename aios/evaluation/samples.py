@@ -40,8 +40,15 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
         (fx, fy, cx, cy) and ``vertices``.
 
     Raises:
-        ValueError: If the sample was mirrored, or a label is not finite.
+        ValueError: If the sample has no labels or was mirrored, or a label
+            is not finite.
     """
+    if 'gt_instances' not in sample:
+        raise ValueError(
+            f'{sample.get("img_path", "a sample")}: no labels (gt_instances); '
+            'this metric needs an annotated dataset and LoadHumanAnnotations '
+            'in its pipeline'
+        )
     if sample.get('flip'):
         raise ValueError(
             f'{sample.get("img_path", "a sample")}: is flipped; evaluation '

@@ -201,6 +201,12 @@ def test_mirrored_images_are_refused(samples):
         _evaluate(samples)
 
 
+def test_images_without_labels_are_refused(samples):
+    del samples[0].gt_instances
+    with pytest.raises(ValueError, match=r'0\.jpg.*LoadHumanAnnotations'):
+        _evaluate(samples)
+
+
 @pytest.mark.parametrize('field', ['scores', 'bboxes', 'joints3d', 'vertices'])
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_broken_predictions_are_left_out_and_counted(

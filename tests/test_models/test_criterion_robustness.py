@@ -148,6 +148,14 @@ def test_missing_field_is_named(model) -> None:
         step(model, [persons])
 
 
+def test_pipeline_without_labels(model) -> None:
+    images, samples = batch_of([persons_of(0)])
+    del samples[0].gt_instances
+    samples[0].set_metainfo(dict(img_path='a/0.jpg'))
+    with pytest.raises(ValueError, match=r'0\.jpg.*LoadHumanAnnotations'):
+        model(images, samples, mode='loss')
+
+
 def test_crowds_are_no_background(model) -> None:
     """Candidates in a crowd do not count, unless they are a known person."""
     inputs, samples = batch_of([persons_of(0), persons_of(1)])

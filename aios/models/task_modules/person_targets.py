@@ -91,8 +91,15 @@ class PersonTargets:
             dtype: Floating-point type of the result.
 
         Raises:
-            ValueError: If a sample lacks a field.
+            ValueError: If a sample lacks a field, or all of them.
         """
+        for sample in samples:
+            if 'gt_instances' not in sample:
+                raise ValueError(
+                    f'{_place(sample)}: no labels (gt_instances); training '
+                    'needs an annotated dataset and LoadHumanAnnotations in '
+                    'its pipeline'
+                )
         counts = tuple(len(sample.gt_instances) for sample in samples)
         sizes = torch.tensor(
             [
@@ -115,34 +122,31 @@ class PersonTargets:
             **_body_targets(read),
         )
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> PersonTargets:
-        """Apply a function to every tensor; counts stay."""
-        return self._map(function, self.counts)
-
     def select(self, index: Tensor) -> PersonTargets:
         """Some persons, as of a single image.
 
         Args:
             index: ``(M,)`` int64.
         """
-        return self._map(lambda x: x.index_select(0, index), (len(index),))
-
-    def _map(
-        self, function: Callable[[Tensor], Tensor], counts: tuple[int, ...]
-    ) -> PersonTargets:
-        mapped: dict[str, Any] = {}
+        selected: dict[str, Any] = {}
         for name in _TENSOR_FIELDS:
             value = getattr(self, name)
             if isinstance(value, Mapping):
-                mapped[name] = {k: function(v) for k, v in value.items()}
+                selected[name] = {
+                    k: v.index_select(0, index) for k, v in value.items()
+                }
             else:
-                mapped[name] = function(value)
-        return PersonTargets(counts, **mapped)
+                selected[name] = value.index_select(0, index)
+        return PersonTargets((len(index),), **selected)
 
 
 _TENSOR_FIELDS = tuple(
     f.name for f in fields(PersonTargets) if f.name != 'counts'
 )
+
+
+def _place(sample: DetDataSample) -> str:
+    return str(sample.metainfo.get('img_path', 'a sample'))
 
 
 def _field(samples: Sequence[DetDataSample], name: str) -> Tensor:
@@ -152,8 +156,7 @@ def _field(samples: Sequence[DetDataSample], name: str) -> Tensor:
         if not len(sample.gt_instances):
             continue
         if name not in sample.gt_instances:
-            where = sample.metainfo.get('img_path', 'a sample')
-            raise ValueError(f'{where}: gt_instances lack {name!r}')
+            raise ValueError(f'{_place(sample)}: gt_instances lack {name!r}')
         value = sample.gt_instances[name]
         # HorizontalBoxes and other structures wrap a tensor.
         values.append(getattr(value, 'tensor', value))
