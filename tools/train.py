@@ -24,6 +24,7 @@ from aios.engine.launch import (
     add_run_options,
     build_runner,
     load_run_config,
+    type_name,
     unused_parameters_named,
 )
 from aios.utils.command_line import errors_in_one_line
@@ -61,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def use_mixed_precision(config: Config) -> None:
     """Replace a plain optimizer wrapper by one with autocast."""
-    kind = config.optim_wrapper.get('type')
+    kind = type_name(config.optim_wrapper)
     if kind in ('AmpOptimWrapper', 'AsyncAmpOptimWrapper'):
         return
     if kind == 'ShardedOptimWrapper':

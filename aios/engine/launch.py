@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -119,13 +120,24 @@ def _reject_unsupported(config: Config) -> None:
             raise ValueError(
                 f'optim_wrapper.optimizer.type: unknown optimizer {kind!r}'
             )
-    hooks = [hook.get('type') for hook in config.get('custom_hooks') or ()]
-    if config.get('runner_type') == 'FlexibleRunner' and 'EMAHook' in hooks:
+    hooks = [type_name(hook) for hook in config.get('custom_hooks') or ()]
+    runner = type_name(dict(type=config.get('runner_type')))
+    if runner == 'FlexibleRunner' and 'EMAHook' in hooks:
         raise ValueError(
             'custom_hooks: EMAHook does not support runner_type '
             'FlexibleRunner, because it would average the shards of one '
             'process; remove it. See docs/en/scale.md'
         )
+
+
+def type_name(config: Mapping[str, Any]) -> str:
+    """Name of the ``type`` of a config, without its scope.
+
+    Args:
+        config: With a name or, in MMEngine's new style, a class as ``type``.
+    """
+    kind = config.get('type', '')
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def build_runner(config: Config) -> Runner:

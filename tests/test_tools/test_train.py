@@ -14,10 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.hooks import EMAHook
+from mmengine.runner import FlexibleRunner, Runner
+from script_loader import load_script
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from aios.engine.launch import unused_parameters_named
+from aios.engine.fsdp import ShardedOptimWrapper
+from aios.engine.launch import build_runner, unused_parameters_named
+from aios.engine.optim import AsyncAmpOptimWrapper
 from aios.utils import locking, safe_io
 
 CONFIG = Path(__file__).parent / 'toy_config.py'
@@ -263,6 +267,24 @@ def test_errors(train, tmp_path, monkeypatch, options, message):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(SystemExit, match=message):
         train('--work-dir', tmp_path, *options)
+
+
+def test_types_of_new_style_configs(monkeypatch):
+    """Classes are known like names."""
+    tool = load_script('tools/train.py')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    half = dict(type=AsyncAmpOptimWrapper, dtype='float16')
+    config = Config(dict(optim_wrapper=half))
+    tool.use_mixed_precision(config)
+    assert config.optim_wrapper.dtype == 'float16'
+    config = Config(dict(optim_wrapper=dict(type=ShardedOptimWrapper)))
+    with pytest.raises(SystemExit, match='not for FSDP'):
+        tool.use_mixed_precision(config)
+    averaged = dict(custom_hooks=[dict(type=EMAHook)])
+    for runner in (FlexibleRunner, 'FlexibleRunner'):
+        with pytest.raises(ValueError, match='EMAHook does not support'):
+            build_runner(Config(dict(averaged, runner_type=runner)))
 
 
 def test_learning_rate_follows_the_batch_size(train, tmp_path):
