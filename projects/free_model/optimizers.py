@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
+from cached_data import ALONE
 from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
+
+from aios.apis.dist_context import DistContext
 
 # Offsets of deformable attention and the backbone learn slowly, as in
 # Deformable DETR.
@@ -32,6 +37,9 @@ class Optimizers:
             (``match_rms_adamw``, Liu et al., 2025, section 2.2).
         muon: Whether Muon trains matrices. With torch before 2.9, which
             lacks it, AdamW trains all.
+        processes: Processes with the same parameters and gradients. Each
+            one computes Muon's updates of a part of the matrices, which take
+            a quarter of the time of a step.
     """
 
     def __init__(
@@ -39,7 +47,9 @@ class Optimizers:
         parameters: Iterable[tuple[str, nn.Parameter]],
         rate: float,
         muon: bool = False,
+        processes: DistContext = ALONE,
     ) -> None:
+        self._is_main = processes.is_main
         if muon and not hasattr(torch.optim, 'Muon'):
             warnings.warn(
                 f'torch {torch.__version__} has no Muon; AdamW trains all '
@@ -66,8 +76,15 @@ class Optimizers:
             )
         ]
         if kinds['muon']:
+            make: Any = torch.optim.Muon
+            if processes.world_size > 1:
+                make = partial(
+                    ZeroRedundancyOptimizer,
+                    optimizer_class=make,
+                    parameters_as_bucket_view=True,
+                )
             self._members.append(
-                torch.optim.Muon(
+                make(
                     [dict(params=kinds['muon'], rate_factor=1.0)],
                     lr=rate,
                     weight_decay=1e-2,
@@ -92,7 +109,15 @@ class Optimizers:
             member.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """State for :meth:`load_state_dict`."""
+        """State for :meth:`load_state_dict`, in the first process.
+
+        All processes must call it; the others get an empty list.
+        """
+        for member in self._members:
+            if isinstance(member, ZeroRedundancyOptimizer):
+                member.consolidate_state_dict()
+        if not self._is_main:
+            return []
         return [member.state_dict() for member in self._members]
 
     def load_state_dict(

@@ -100,19 +100,24 @@ class Training:
         self.trained = {*named}
         self.parameters = [*named.values()]
         self.optimizer = Optimizers(
-            named.items(), self.recipe.lr, self.recipe.get('muon', False)
+            named.items(),
+            self.recipe.lr,
+            self.recipe.get('muon', False),
+            processes,
         )
-        self.average = {k: v.clone() for k, v in self._weights().items()}
-        self.step = 0
-        self.first_step = 0
-        self.seconds = 0.0
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {
+        # They share memory with the model. Collecting them takes long.
+        self._weights = {
             k: v
             for k, v in self.model.state_dict().items()
             if not k.startswith(_BACKBONE) or k in self.trained
         }
+        self._start_average()
+        self.step = 0
+        self.first_step = 0
+        self.seconds = 0.0
+
+    def _start_average(self) -> None:
+        self.average = {k: v.clone() for k, v in self._weights.items()}
 
     def rate(self) -> float:
         """Learning rate of the next step."""
@@ -169,7 +174,7 @@ class Training:
     @torch.no_grad()
     def _update_average(self) -> None:
         momentum = max(self.recipe.ema, 10 / (10 + self.step))
-        weights = self._weights()
+        weights = self._weights
         numbers = [k for k, v in weights.items() if v.is_floating_point()]
         get_ema_multi_avg_fn(1 - momentum)(
             [self.average[k] for k in numbers],
@@ -181,6 +186,7 @@ class Training:
 
     def save(self) -> None:
         """Write ``last.pth`` (to resume) and ``average.pth`` (for use)."""
+        optimizer = self.optimizer.state_dict()
         if not self.processes.is_main:
             return
         self.state.mkdir(parents=True, exist_ok=True)
@@ -191,9 +197,9 @@ class Training:
         )
         _save(
             dict(
-                state_dict=self._weights(),
+                state_dict=self._weights,
                 average=self.average,
-                optimizer=self.optimizer.state_dict(),
+                optimizer=optimizer,
                 progress=progress,
             ),
             self.state / 'last.pth',
@@ -228,7 +234,7 @@ class Training:
         """Load the weights of a model, such as the one of the package."""
         weights = read_checkpoint(path)['state_dict']
         self.model.load_state_dict(weights, strict=False)
-        self.average = {k: v.clone() for k, v in self._weights().items()}
+        self._start_average()
 
     def load(self, path: Path) -> None:
         """Load a ``last.pth``."""

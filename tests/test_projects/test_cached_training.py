@@ -363,6 +363,57 @@ def test_without_muon_adamw_trains_all(
     steps.load_state_dict(state)  # as it was written before there was Muon
 
 
+def test_processes_share_the_updates_of_matrices(
+    train_cached: ModuleType, tmp_path: Path
+):
+    """A resumed training of two processes goes on like that of one."""
+    import optimizers
+
+    torch.manual_seed(0)
+    begun = [torch.randn(16 + i, 20) for i in range(3)]
+    file = tmp_path / 'state.pth'
+
+    def step(steps: Any, parameters: list[torch.nn.Parameter]) -> None:
+        for parameter in parameters:
+            parameter.grad = parameter.detach().sin()
+        steps.step()
+
+    def work(rank: int, world_size: int = 2) -> list[torch.Tensor]:
+        processes = DistContext(rank, world_size)
+        parameters = [torch.nn.Parameter(x.clone()) for x in begun]
+
+        def make() -> Any:
+            named = [(f'{i}.weight', x) for i, x in enumerate(parameters)]
+            return optimizers.Optimizers(named, 0.1, True, processes)
+
+        first = make()
+        step(first, parameters)
+        state = first.state_dict()
+        if rank == 0:
+            torch.save(state, file)
+        processes.wait()
+        second = make()
+        second.load_state_dict(torch.load(file, weights_only=True))
+        step(second, parameters)
+        ended = [x.detach() for x in parameters]
+        torch.save((ended, second.state_dict()), tmp_path / f'{rank}.pth')
+        return ended
+
+    run_group(2, work, tmp_path)
+    (first, state), (second, nothing) = (
+        torch.load(tmp_path / f'{rank}.pth', weights_only=True)
+        for rank in range(2)
+    )
+    alone = work(0, world_size=1)
+    _, expected = torch.load(tmp_path / '0.pth', weights_only=True)
+    torch.testing.assert_close(first, alone)
+    torch.testing.assert_close(second, alone)
+    assert nothing == []
+    muon, expected_muon = state[1]['state'], expected[1]['state']
+    torch.testing.assert_close(muon, expected_muon)
+    assert len(muon) == 3
+
+
 def test_features_of_random_weights_are_refused(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):
