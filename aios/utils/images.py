@@ -71,9 +71,9 @@ def _is_heif(start: bytes) -> bool:
 
 
 def _read_heif(stream: BinaryIO) -> Any:
-    """Open a HEIC image; ``None`` if it is damaged or pi-heif is missing."""
+    """Open a HEIC image; ``None`` if damaged, or without pillow-heif."""
     with suppress(Exception):  # as above
-        from pi_heif import HeifImageFile
+        from pillow_heif import HeifImageFile
 
         stream.seek(0)
         return HeifImageFile(stream)
@@ -99,7 +99,9 @@ def decode_image(
     """
     header = read_header(io.BytesIO(content))
     if header is None and _is_heif(content):
-        import_optional('pi_heif', 'pi-heif', f'{source}: a HEIC image')
+        import_optional(
+            'pillow_heif', 'pillow-heif', f'{source}: a HEIC image'
+        )
     if header is None:
         raise ValueError(
             f'{source}: unknown image format; the file has {len(content):,} '

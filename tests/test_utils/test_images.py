@@ -43,7 +43,9 @@ def ppm(width: int, height: int) -> bytes:
     return f'P6 {width} {height} 255\n'.encode() + bytes(9)
 
 
-@pytest.mark.parametrize('suffix', ['png', 'jpg', 'bmp', 'webp', 'tiff'])
+@pytest.mark.parametrize(
+    'suffix', ['png', 'jpg', 'bmp', 'webp', 'tiff', 'avif']
+)
 def test_formats(suffix: str) -> None:
     _, content = cv2.imencode(f'.{suffix}', PIXELS)
     expected = cv2.imdecode(content, cv2.IMREAD_COLOR)
@@ -95,3 +97,21 @@ HEIC = b'\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf'
 def test_damaged_ones(content: bytes) -> None:
     with pytest.raises(ValueError, match=r'a\.png.*bytes'):
         decode_image(content, 'a.png')
+
+
+@pytest.mark.parametrize('seed', [86, 675, 1174, 1290, 1963, 2095])
+def test_damaged_photograph_of_a_phone(seed: int) -> None:
+    """With these three bytes pi-heif 1.4, another reader, crashed."""
+    pytest.importorskip('pillow_heif')
+    path = Path(__file__).parents[1] / 'data/images/phone.heic'
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(seed)
+    places = rng.integers(0, len(content), 3)
+    for place, value in zip(places, rng.integers(0, 256, 3), strict=True):
+        content[place] = value
+    try:
+        image = decode_image(bytes(content), 'a.heic')
+    except ValueError as error:
+        assert str(error).startswith('a.heic: ')
+    else:
+        assert image.shape[2] == 3
