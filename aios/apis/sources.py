@@ -116,7 +116,6 @@ class ImageSequence(ImageSource):
         interval: Use every n-th file.
         start: Number of the first file.
         stop: Number of the end file, excluded.
-        name: Name of the source; default: the folder of the first file.
 
     Raises:
         ValueError: If there is no such file, or a number is out of its range.
@@ -129,13 +128,12 @@ class ImageSequence(ImageSource):
         interval: int = 1,
         start: int = 0,
         stop: int | None = None,
-        name: str = '',
     ) -> None:
         check_range(interval, start, stop)
         folder = paths[0].parent
-        if folder.name in ('', '..'):
+        if folder.name in ('', '..'):  # results are in a folder of that name
             folder = Path(os.path.abspath(folder))
-        name = name or str(folder)
+        name = str(folder)
         if not 0 < fps < math.inf:
             raise ValueError(f'fps must be > 0, got {fps}')
         if start >= len(paths):
