@@ -79,6 +79,8 @@ say 'export and evaluation'
 "$PYTHON" $HERE/export_weights.py "$STATE/end/average.pth" \
     "$STATE/robust/average.pth" --lifter "$STATE/lifter.pth" \
     --out "$STATE/aios_s.safetensors" --overwrite
-"$PYTHON" tools/test.py $HERE/aios_s_synthetic.py "$STATE/aios_s.safetensors" \
-    --work-dir "$STATE/test_results" \
-    --cfg-options "test_dataloader.dataset.data_root=$STATE/test"
+for images in val test; do
+    "$PYTHON" tools/test.py $HERE/aios_s_synthetic.py "$STATE/aios_s.safetensors" \
+        --work-dir "$STATE/${images}_results" \
+        --cfg-options "test_dataloader.dataset.data_root=$STATE/$images"
+done

@@ -367,6 +367,12 @@ def test_term_that_a_stage_lacks(model) -> None:
         step(model, [persons_of(1)])
 
 
+def test_weights_of_a_layer_that_does_not_exist(model) -> None:
+    model.bbox_head.criterion.loss_weights['d6'] = dict(cls=0.5)
+    with pytest.raises(ValueError, match="'d6' must be at most d5"):
+        step(model, [persons_of(1)])
+
+
 def test_weight_of_one_layer(model) -> None:
     weights = model.bbox_head.criterion.loss_weights
     torch.manual_seed(0)

@@ -126,9 +126,9 @@ class ProgressiveDecoder(BaseModule):
             whose activations are recomputed in the backward pass to save
             memory.
         keep_overlapping: In training, always keep the candidates that overlap
-            the persons of denoising queries best.  Not in the paper: if few
-            candidates are kept, later stages would get no persons until
-            scores are good.
+            the persons of denoising queries best (no effect without
+            ``dn_cfg``).  Not in the paper: if few candidates are kept, later
+            stages would get no persons until scores are good.
         nms_iou_thr: Rank candidates whose box overlaps that of a better one
             by more than this after all others; negative to disable, as
             published.

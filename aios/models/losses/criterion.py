@@ -129,7 +129,8 @@ class WholeBodyCriterion(BaseModule):
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: If ``loss_weights`` name an unknown output or term.
+        ValueError: If ``loss_weights`` name an unknown output or term; a
+            layer that the decoder lacks is found in the first step.
     """
 
     def __init__(
@@ -185,6 +186,14 @@ class WholeBodyCriterion(BaseModule):
                 raise ValueError(
                     f'loss_weights[{output!r}]: unknown terms '
                     f'{sorted(unknown)}, must be of {sorted(terms)}'
+                )
+
+    def _check_layers(self, last: int) -> None:
+        for output in self.loss_weights.keys() - {_ENCODER, *TOKEN_LAYOUTS}:
+            if int(output.removeprefix('d')) > last:
+                raise ValueError(
+                    f'loss_weights: {output!r} must be at most d{last}, the '
+                    'last layer of the decoder'
                 )
 
     def match(
@@ -269,6 +278,7 @@ class WholeBodyCriterion(BaseModule):
             self._output(_ENCODER, 'enc_', self._weights(_ENCODER), encoder)
         ]
         last = len(outputs.layers) - 1
+        self._check_layers(last)
         for index, layer in enumerate(outputs.layers):
             stage = layer.layout.name
             weights = self._weights(stage, f'd{index}')
