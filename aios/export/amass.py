@@ -22,8 +22,9 @@ from scipy.spatial.transform import Rotation
 from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
+from .axes import world_axes
 from .exporter import FPS_OPTION, Exporter
-from .rig import EvenTime, PersonMotion, Rig, check_fps, world_axes
+from .rig import EvenTime, PersonMotion, Rig, check_fps
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -88,8 +89,8 @@ def write_amass(
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
     # The root rotates about the pelvis, which is not the origin of a shape.
     pelvis = rig.rest_joints(motion.coefficients)[:, 0]
-    world, height = world_axes(sequence)
-    trans = world.apply(motion.transl + pelvis) + [0, 0, height]
+    world, camera = world_axes(sequence)
+    trans = world.apply(motion.transl + pelvis) + camera
     trans = trans - rig.rest_joints(mean)[0]
     poses = _poses(motion, world, time)
     parts = np.split(poses, [*_PARTS.values()][:-1], axis=1)

@@ -19,14 +19,14 @@ from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
+from .axes import world_axes
 from .exporter import FPS_OPTION, Exporter
-from .rig import EvenTime, PersonMotion, Rig, check_fps, world_axes
+from .rig import EvenTime, PersonMotion, Rig, check_fps
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 _ORDER = 'ZXY'  # intrinsic, and the order of the channels
-_Y_UP = Rotation.from_euler('x', -90, degrees=True)  # from z up
 _FPS = 1.0  # default for images
 _TIP = 0.5  # length of a leaf bone, relative to its offset
 
@@ -78,9 +78,9 @@ def write_bvh(
     motion = PersonMotion.of(sequence, person_id, rig)
     offsets = scale * rig.bone_offsets(motion.mean_coefficients)
     time = EvenTime.of(sequence, motion, fps or _FPS)
-    world, height = world_axes(sequence)
-    root, rotations = _without_gaps(motion, rig, time, _Y_UP * world)
-    root += [0, height, 0]
+    world, camera = world_axes(sequence, 'y')
+    root, rotations = _without_gaps(motion, rig, time, world)
+    root += camera
     angles = _euler([rotations[j] for j in _depth_first(rig.parents)])
     values = np.concatenate(
         [scale * root, angles.reshape(len(root), -1)], axis=1

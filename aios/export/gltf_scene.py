@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from aios.results import SequenceResult, instance_color
 from aios.structures import HALF_TURN, vertex_normals
 from aios.version import __version__
 
+from .axes import world_axes
 from .correctives import CorrectiveBasis
 from .glb import VERTEX_DATA, VERTEX_INDEX, GLBBuilder
 
@@ -43,12 +45,16 @@ class GLTFScene:
         self.num_correctives: dict[int, int] = {}
         self.max_error = 0.0
         self._indices: int | None = None
+        rotation, position = world_axes(sequence, 'y')
         self.world = self._node(
-            name='persons', rotation=list(HALF_TURN), children=[]
+            name='persons',
+            rotation=rotation.as_quat().tolist(),
+            translation=position.tolist(),
+            children=[],
         )
         self.top_nodes = [self.world]
         if sequence.num_frames:
-            self.top_nodes.append(self._add_camera())
+            self.top_nodes.append(self._add_camera(rotation, position))
 
     def add_person(
         self, person_id: int, basis: CorrectiveBasis | None, bar: tqdm
@@ -60,7 +66,7 @@ class GLTFScene:
         self.nodes.append(entries)
         return len(self.nodes) - 1
 
-    def _add_camera(self) -> int:
+    def _add_camera(self, rotation: Rotation, position: np.ndarray) -> int:
         """Camera of the first frame; it looks along -z as required by glTF."""
         K, (width, height) = self.sequence.K[0], self.sequence.image_sizes[0]
         nearest = float(self.sequence.joints3d[..., 2].min(initial=np.inf))
@@ -85,7 +91,13 @@ class GLTFScene:
                 },
             }
         ]
-        return self._node(name='camera', camera=0)
+        turn = rotation * Rotation.from_quat(HALF_TURN).inv()
+        return self._node(
+            name='camera',
+            camera=0,
+            rotation=turn.as_quat().tolist(),
+            translation=position.tolist(),
+        )
 
     def _add_person_node(
         self,

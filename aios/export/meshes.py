@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from aios.structures import Mesh
 from aios.utils.choices import check_choice
 from aios.utils.safe_io import refuse_existing
 
+from .axes import world_axes
 from .exporter import Exporter
 from .mesh_files import write_obj, write_ply
 
@@ -28,11 +30,10 @@ MESH_FORMATS: Mapping[str, Callable[..., None]] = {
 }
 """Writers by suffix."""
 
-AXES: Mapping[str, tuple[int, int, int]] = {
-    'opencv': (1, 1, 1),  # x right, y down, z forward, as in the results
-    'opengl': (1, -1, -1),  # x right, y up, z backward, as in most programs
-}
-"""Signs of the coordinates by the name of the axes."""
+AXES = ('opencv', 'opengl')
+"""Axes of meshes: x right, y down, z forward with the camera at the origin, as
+in the results; or x right, y up, z backward, as in GLB and BVH files, with the
+floor at y = 0 if the results have one."""
 
 _CHUNK = 32  # meshes in memory at once
 
@@ -46,7 +47,7 @@ def person_meshes(
         sequence: The results.
         layer: Their body model; not used for bodies of
             :data:`aios.results.MESH_BODIES`.
-        axes: A key of :data:`AXES`.
+        axes: One of :data:`AXES`.
 
     Yields:
         Row and mesh, in the color of the person's id.
@@ -55,22 +56,30 @@ def person_meshes(
         ValueError: If the axes are unknown.
     """
     check_choice('axes', axes, AXES)
-    signs = np.array(AXES[axes], np.float32)
+    turn, position = np.eye(3), np.zeros(3)
+    if axes == 'opengl':
+        rotation, position = world_axes(sequence, 'y')
+        turn = rotation.as_matrix()
+    bodies, faces = _bodies(sequence, layer)
+    for row, points in enumerate(bodies):
+        person = int(sequence.person_id[row])
+        yield row, instance_mesh(points @ turn.T + position, faces, person)
+
+
+def _bodies(
+    sequence: SequenceResult, layer: BodyModel | None
+) -> tuple[Iterable[np.ndarray], np.ndarray]:
+    """Vertices ``(V, 3)`` of each row, and triangles."""
     if layer is None or not sequence.has_parameters:
-        vertices, faces = given_meshes(sequence)
-        for row, points in enumerate(vertices):
-            person = int(sequence.person_id[row])
-            yield row, instance_mesh(points * signs, faces, person)
-        return
+        return given_meshes(sequence)
     from aios.body_models import BodyPoser
 
     poser = BodyPoser(layer)
-    for start in range(0, len(sequence), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        vertices = poser(sequence.parameters(rows)).vertices * signs
-        for row, points in enumerate(vertices, start=start):
-            person = int(sequence.person_id[row])
-            yield row, instance_mesh(points, poser.faces, person)
+    pieces = (
+        poser(sequence.parameters(slice(start, start + _CHUNK))).vertices
+        for start in range(0, len(sequence), _CHUNK)
+    )
+    return chain.from_iterable(pieces), poser.faces
 
 
 def given_meshes(sequence: SequenceResult) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +116,7 @@ def write_meshes(
         layer: Their body model.
         folder: Folder of the files; made if missing.
         kind: A key of :data:`MESH_FORMATS`.
-        axes: A key of :data:`AXES`.
+        axes: One of :data:`AXES`.
         overwrite: Replace existing files.
         progress: Show a progress bar.
 
@@ -174,9 +183,10 @@ class MeshExporter(Exporter):
     flag, flag_help = '--save-mesh', 'a mesh for each person and frame'
     options = {  # noqa: RUF012
         '--axes': dict(
-            choices=sorted(AXES),
+            choices=AXES,
             default='opencv',
-            help='opencv: y down, as in the results; opengl: y up',
+            help='opencv: y down, as in the results; opengl: y up, and the '
+            'floor at y = 0 if the results have one',
         )
     }
 

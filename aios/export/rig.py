@@ -24,7 +24,6 @@ JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
 _INFLUENCES = 4
 _Rows = TypeVar('_Rows', np.ndarray, Rotation)
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']
-_CAMERA_UP = np.array([0.0, -1, 0, 0])  # floor through a level camera
 _MAX_FRAMES = 1_000_000  # nine hours, including filled gaps
 _UNEVEN = 0.25  # frames; larger deviations mean that the rate changes
 
@@ -213,26 +212,6 @@ def _quaternions(
     signs = np.cumprod(np.where(agreement < 0, -1.0, 1.0), axis=0)
     rotations[1:] *= signs[..., None]
     return rotations.astype(np.float32)
-
-
-def world_axes(sequence: SequenceResult) -> tuple[Rotation, float]:
-    """Axes with z up, of the floor if it is known, else of a level camera.
-
-    Args:
-        sequence: The results.
-
-    Returns:
-        Rotation from OpenCV's axes to x right, y forward, z up; and the height
-        of the camera over the floor in meters, 0 without a floor.
-    """
-    floor = _CAMERA_UP if sequence.floor is None else sequence.floor
-    up, forward = floor[:3], np.array([0.0, 0, 1])
-    if abs(up[2]) > 0.99:  # the camera looks straight down
-        forward = _CAMERA_UP[:3]
-    forward = forward - up * (up @ forward)
-    forward /= np.linalg.norm(forward)
-    axes = np.stack([np.cross(forward, up), forward, up])
-    return Rotation.from_matrix(axes), float(floor[3])
 
 
 def check_fps(fps: float | None) -> None:

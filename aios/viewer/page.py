@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from aios.export.axes import world_axes
 from aios.results import SequenceResult, instance_color
 from aios.structures import PELVIS
 from aios.utils.safe_io import atomic_write
@@ -29,7 +30,7 @@ from .media import ImageTrack
 _LINE = 3 << 16  # bytes per line of base64
 _LIMIT = 400 << 20  # browsers reject strings of half a gigabyte
 _FAR = 3.0  # factor of the median depth; farther persons are not framed
-_EMPTY_SCENE = [[-1.0, -1.0, -6.0], [1.0, 1.0, -4.0]]
+_EMPTY_SCENE = np.array([[-1.0, -1.0, 4.0], [1.0, 1.0, 6.0]])  # OpenCV's axes
 _PARTS = {
     'CSS': 'viewer.css',
     'THREE': 'vendor/three.min.js',
@@ -109,8 +110,9 @@ def describe_persons(persons: SequenceResult) -> dict[str, Any]:
     Returns:
         Values for JSON: ``times`` in seconds, ``names``, ``cameras`` without
         duplicates, ``frameCameras`` (index of each frame's camera),
-        ``persons`` with the ``spans`` of their frames, and ``bounds``, their
-        bounding box in glTF's axes.
+        ``persons`` with the ``spans`` of their frames, ``bounds``, their
+        bounding box in the axes of the animation, ``depths``, their range of
+        distances from the camera, and ``ground``, the height of the floor.
     """
     views = np.concatenate([persons.K.reshape(-1, 9), persons.image_sizes], 1)
     different, which = np.unique(views, axis=0, return_inverse=True)
@@ -129,7 +131,7 @@ def describe_persons(persons: SequenceResult) -> dict[str, Any]:
             _describe_person(persons, person)
             for person in persons.person_ids.tolist()
         ],
-        'bounds': _bounds(persons),
+        **_extent(persons),
     }
 
 
@@ -149,15 +151,22 @@ def _describe_person(persons: SequenceResult, person: int) -> dict[str, Any]:
     }
 
 
-def _bounds(persons: SequenceResult) -> list[list[float]]:
-    """Least and greatest x, y, z of the joints, in glTF's axes."""
-    if not len(persons):
-        return _EMPTY_SCENE
-    depth = persons.joints3d[:, PELVIS, 2]
-    near = depth <= _FAR * np.median(depth)
-    points = persons.joints3d[near].reshape(-1, 3) * (1, -1, -1)
-    corners = np.stack([points.min(0), points.max(0)])
-    return np.round(corners, 4).tolist()
+def _extent(persons: SequenceResult) -> dict[str, Any]:
+    """Where the joints are, see :func:`describe_persons`."""
+    points = _EMPTY_SCENE
+    if len(persons):
+        depth = persons.joints3d[:, PELVIS, 2]
+        near = depth <= _FAR * abs(np.median(depth))
+        points = persons.joints3d[near].reshape(-1, 3)
+    rotation, position = world_axes(persons, 'y')
+    placed = rotation.apply(points) + position
+    low, high = placed.min(0).round(4), placed.max(0).round(4)
+    depths = points[:, 2].min(), points[:, 2].max()
+    return {
+        'bounds': [low.tolist(), high.tolist()],
+        'depths': np.round(depths, 4).tolist(),
+        'ground': float(low[1]) if persons.floor is None else 0.0,
+    }
 
 
 def _check_animation(path: Path, persons: SequenceResult) -> None:

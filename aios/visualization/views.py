@@ -117,7 +117,7 @@ class SceneView:
         if not meshes:
             return
         centers = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
-        near = centers <= _FAR * np.median(centers)
+        near = centers <= _FAR * abs(np.median(centers))
         points = np.concatenate(
             [m.vertices[::20] for m, n in zip(meshes, near, strict=True) if n]
         )

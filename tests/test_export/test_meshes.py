@@ -40,13 +40,24 @@ def test_empty_ply(tmp_path) -> None:
     assert text.endswith('end_header\n')
 
 
+DOWN = [0, -0.8, -0.6, 1.7]  # floor of a camera that looks down
+
+
 @pytest.mark.parametrize(
-    'kind, axes, signs, tolerance',
-    [('obj', 'opencv', (1, 1, 1), 6e-5), ('ply', 'opengl', (1, -1, -1), 1e-6)],
+    'kind, axes, floor, turn, tolerance',
+    [
+        ('obj', 'opencv', DOWN, np.eye(3), 6e-5),
+        ('ply', 'opengl', None, np.diag([1, -1, -1]), 1e-6),
+        (
+            *('ply', 'opengl', DOWN),
+            *([[1, 0, 0], [0, -0.8, -0.6], [0, 0.6, -0.8]], 1e-6),
+        ),
+    ],
 )
 def test_a_mesh_for_all_persons(
-    dancers, layer, tmp_path, kind, axes, signs, tolerance
+    dancers, layer, tmp_path, kind, axes, floor, turn, tolerance
 ) -> None:
+    dancers = dataclasses.replace(dancers, floor=floor)
     paths = write_meshes(dancers, layer, tmp_path, kind, axes=axes)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     names = [path.name for path in paths]
@@ -57,7 +68,9 @@ def test_a_mesh_for_all_persons(
     ]
     with torch.no_grad():
         body = layer(**dancers.smplx_parameters())
-    wanted = body.vertices.numpy() * signs
+    wanted = body.vertices.numpy() @ np.transpose(turn)
+    if floor and axes == 'opengl':
+        wanted += [0, 1.7, 0]
     for row in (1, 2):
         mesh = trimesh.load(paths[row], process=False)
         np.testing.assert_allclose(mesh.vertices, wanted[row], atol=tolerance)

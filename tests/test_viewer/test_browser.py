@@ -10,6 +10,7 @@ import browser as chromium
 import numpy as np
 import pytest
 
+from aios.export import write_glb
 from aios.results import instance_color
 from aios.structures import Mesh
 from aios.viewer import make_image_track, write_viewer
@@ -127,11 +128,17 @@ def test_persons_and_time(driver, page) -> None:
     assert chromium.requested_hosts(driver) == set()
 
 
+@pytest.mark.parametrize('floor', [None, [0, -0.8, -0.6, 1.7]])
 def test_camera_sees_what_the_renderer_draws(
-    driver, page, persons, layer
+    driver, persons, layer, images, tmp_path, floor
 ) -> None:
     """Persons lie over the image where the results say, to the pixel."""
-    viewer = _Viewer(driver, page, 'frame=3&view=camera')
+    persons = replace(persons, floor=floor)
+    write_glb(persons, layer, tmp_path / 'persons.glb', tolerance=1e-3)
+    track = make_image_track(images, tmp_path, TIMES)
+    path = tmp_path / 'viewer.html'
+    write_viewer(persons, tmp_path / 'persons.glb', path, images=track)
+    viewer = _Viewer(driver, path, 'frame=3&view=camera')
     image = viewer.canvas()
     height, width = image.shape[:2]
     scale = min(width / 320, height / 240)

@@ -158,6 +158,26 @@ def test_what_is_said_of_persons(persons) -> None:
     joints = persons.joints3d.reshape(-1, 3)
     np.testing.assert_allclose(low[2], -joints[:, 2].max(), atol=1e-3)
     np.testing.assert_allclose(high[1], -joints[:, 1].min(), atol=1e-3)
+    assert data['ground'] == low[1]
+
+
+def test_the_grid_is_the_floor(persons) -> None:
+    """The camera is 2 m above it, and looks straight down."""
+    data = describe_persons(replace(persons, floor=[0, 0, -1, 2]))
+    joints = persons.joints3d.reshape(-1, 3)
+    low, high = np.array(data['bounds'])
+    np.testing.assert_allclose(low[1], 2 - joints[:, 2].max(), atol=1e-3)
+    np.testing.assert_allclose(high[2], joints[:, 1].max(), atol=1e-3)
+    assert data['ground'] == 0
+    depths = joints[:, 2].min(), joints[:, 2].max()
+    np.testing.assert_allclose(data['depths'], depths, atol=1e-3)
+
+
+def test_persons_behind_the_camera(persons) -> None:
+    """As networks predict them sometimes."""
+    behind = persons.joints3d - [0, 0, 20]
+    data = describe_persons(replace(persons, joints3d=behind))
+    assert data['bounds'][0][2] > 10
 
 
 def test_a_person_far_away_does_not_make_the_others_small(persons) -> None:

@@ -1,7 +1,7 @@
 // Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 // Plays the persons of a GLB file next to the images of the results.
-// Units are meters, axes are glTF's (y up); the camera is at the origin and
-// looks along -z. The state in the URL can be bookmarked:
+// Units are meters, axes are glTF's (y up). The state in the URL can be
+// bookmarked:
 //   #frame=12&view=camera&hide=1,2&play
 'use strict';
 
@@ -99,6 +99,7 @@
   const scene = new THREE.Scene();
   const camera = new THREE.PerspectiveCamera(35, 1, 0.05, 1000);
   const bones = new THREE.Group();
+  const recorder = new THREE.Group(); // pose of the camera of the images
   const clay = new THREE.MeshBasicMaterial({ depthTest: false,
     depthWrite: false, toneMapped: false });
   const screen = new THREE.Mesh(new THREE.PlaneGeometry(1, 1), clay);
@@ -112,7 +113,12 @@
     scene.add(new THREE.HemisphereLight(0xffffff, 0x555060, 1.6));
     const sun = new THREE.DirectionalLight(0xffffff, 1.8);
     sun.position.set(0.5, 1, 0.8);
-    scene.add(sun, camera, gltf.scene, bones, screen);
+    scene.add(sun, camera, gltf.scene, bones, recorder);
+    if (gltf.cameras.length) { // it looks along -z
+      recorder.position.copy(gltf.cameras[0].position);
+      recorder.quaternion.copy(gltf.cameras[0].quaternion);
+    }
+    recorder.add(screen);
     screen.renderOrder = -1;
     controls = new THREE.OrbitControls(camera, canvas);
     controls.addEventListener('change', draw);
@@ -144,13 +150,14 @@
     const [low, high] = data.bounds;
     const size = Math.ceil(Math.max(high[0] - low[0], high[2] - low[2])) + 2;
     grid = new THREE.GridHelper(size, size, 0x70757f, 0x44484f);
-    grid.position.set((low[0] + high[0]) / 2, low[1], (low[2] + high[2]) / 2);
+    grid.position.set(
+      (low[0] + high[0]) / 2, data.ground, (low[2] + high[2]) / 2);
     scene.add(grid);
     frustum = new THREE.LineSegments(
       new THREE.BufferGeometry(),
       new THREE.LineBasicMaterial({ color: 0xc8c878 }));
     frustum.frustumCulled = false;
-    scene.add(frustum);
+    recorder.add(frustum);
   }
 
   function cameraOf(frame) {
@@ -159,7 +166,7 @@
     return { fx, fy, cx, cy, width: view.size[0], height: view.size[1] };
   }
 
-  // 3-D position of an image point at a depth.
+  // Position of an image point at a depth, relative to the camera.
   function corner(view, column, row, depth) {
     return new THREE.Vector3((column - view.cx) / view.fx * depth,
       -(row - view.cy) / view.fy * depth, -depth);
@@ -186,8 +193,8 @@
   }
 
   function depthRange() {
-    const [low, high] = data.bounds;
-    return [Math.max(0.1, -high[2]), Math.max(1, -low[2])];
+    const [nearest, farthest] = data.depths;
+    return [Math.max(0.1, nearest), Math.max(1, farthest)];
   }
 
   // ---- views -------------------------------------------------------------
@@ -241,8 +248,8 @@
     const above = (height / scale - view.height) / 2 + view.cy;
     const [nearest, farthest] = depthRange();
     const near = nearest / 20;
-    camera.position.set(0, 0, 0);
-    camera.quaternion.identity();
+    camera.position.copy(recorder.position);
+    camera.quaternion.copy(recorder.quaternion);
     camera.projectionMatrix.makePerspective(
       -left / view.fx * near, (width / scale - left) / view.fx * near,
       above / view.fy * near, -(height / scale - above) / view.fy * near,
