@@ -86,7 +86,10 @@ def _info(sequence: SequenceResult) -> dict[str, Any]:
 
 
 def _all_annotations(sequence: SequenceResult) -> Iterator[dict[str, Any]]:
-    """Annotations of all frames; ``v`` of joints that bodies lack is 0."""
+    """Annotations of all frames.
+
+    ``v`` is 0 for joints that bodies lack or that are behind the camera.
+    """
     joint_set = MESH_BODIES.get(sequence.body_model, 'smplx_144')
     number = itertools.count(1)  # pycocotools takes 0 for no annotation
     for image_id, frame in enumerate(sequence.frames()):
@@ -112,17 +115,19 @@ def _annotations(
     frame: FrameResult, image_id: int, joint_set: str
 ) -> Iterator[dict[str, Any]]:
     instances = frame.instances
-    whole, _ = convert_joints(
-        instances['joints2d'], 'smplx_144', 'coco_wholebody', approximate=True
+    joints = np.append(
+        instances['joints2d'], instances['joints3d'][..., 2:], axis=2
+    )
+    points, _ = convert_joints(
+        joints, 'smplx_144', 'coco_wholebody', approximate=True
     )
     known = joint_mapping(joint_set, 'coco_wholebody', approximate=True) >= 0
-    points = np.concatenate(
-        [whole, np.broadcast_to(2.0 * known[:, None], (*whole.shape[:2], 1))],
-        axis=2,
-    )
+    points[..., 2] = np.where(known & (points[..., 2] > 0), 2, 0)
+    points[points[..., 2] == 0] = 0  # behind the camera pixels are mirrored
     if 'keypoints' in instances:
         # Predicted keypoints are more accurate than projected joints.
         points[:, :_NUM_COCO, :2] = instances['keypoints']
+        points[:, :_NUM_COCO, 2] = 2
     for row in range(len(frame)):
         boxes = {
             name: _xywh(instances[field][row])
@@ -138,7 +143,7 @@ def _annotations(
             'area': round(width * height, 2),
             **boxes,
             'keypoints': _flat(points[row, :_NUM_COCO]),
-            'num_keypoints': _NUM_COCO,
+            'num_keypoints': int((points[row, :_NUM_COCO, 2] > 0).sum()),
             **{
                 name: _flat(points[row, part]) for name, part in _PARTS.items()
             },

@@ -207,9 +207,12 @@ def _pieces(
     max_gap: float,
     sized: Collection[int],
 ) -> Iterator[Track]:
-    feet = sequence.joints2d[:, np.array([HEELS, BIG_TOES]).T.ravel()]
+    soles = np.array([HEELS, BIG_TOES]).T.ravel()
+    feet = sequence.joints2d[:, soles]
     size = sequence.image_sizes[sequence.frame_index][:, None]
     seen = ((feet >= 0) & (feet < size)).all(-1)
+    # Behind the camera pixels are mirrored, and may be inside the image.
+    seen &= sequence.joints3d[:, soles, 2] > _MIN_DEPTH
     ahead = sequence.joints3d[:, 0, 2] > _MIN_DEPTH
     for person in sequence.person_ids.tolist():
         rows = np.flatnonzero((sequence.person_id == person) & ahead)

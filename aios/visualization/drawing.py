@@ -96,7 +96,10 @@ def draw_skeleton(
         )
     is_drawn = np.isfinite(keypoints).all(1) & _flags(drawn, joint_set)
     is_visible = is_drawn & _flags(visible, joint_set)
-    points = _fixed_point(np.where(is_drawn[:, None], keypoints, 0))
+    keypoints = np.where(is_drawn[:, None], keypoints, 0)
+    # Nearer in the same direction: clipped coordinates would turn bones.
+    reach = np.abs(keypoints).max(1, keepdims=True)
+    points = _fixed_point(keypoints * (_FAR / np.maximum(reach, _FAR)))
     colors = joint_colors(joint_set).tolist()
     body = set(joint_set.groups['body'])
     fine = max(1, thickness // 2)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aios.results import FrameResult, instance_color, instance_mesh
-from aios.structures import Mesh, convert_joints
+from aios.structures import PELVIS, Mesh, convert_joints
 
 from .drawing import draw_boxes, draw_label, draw_skeleton, line_width
 from .rasterizer import render_meshes
@@ -104,7 +104,8 @@ class OverlayDrawer:
                 supersample=self.options.supersample,
                 cull=True,
             ).image
-        order = np.argsort(-frame.instances['transl'][:, 2], kind='stable')
+        depth = frame.instances['joints3d'][:, PELVIS, 2]
+        order = np.argsort(-depth, kind='stable')
         for row in order.tolist():
             self._draw_lines(drawn, frame, row, scale)
         if not self._views:
@@ -149,9 +150,17 @@ class OverlayDrawer:
             draw_boxes(image, box, color, thickness)
             draw_label(image, text, box[:2], color, size)
         if 'skeletons' in self.options.layers:
-            points = person['joints2d'] * scale
+            points = np.append(
+                person['joints2d'] * scale, person['joints3d'][:, 2:], axis=1
+            )
             points, _ = convert_joints(points, 'smplx_144', _SKELETON)
-            draw_skeleton(image, points, _SKELETON, thickness=thickness)
+            pixels, depths = points[:, :2], points[:, 2]
+            # Joints behind the camera have pixels as well, but mirrored.
+            draw_skeleton(
+                *(image, pixels, _SKELETON),
+                drawn=depths > 0,
+                thickness=thickness,
+            )
 
     def _draw_views(
         self, frame: FrameResult, meshes: list[Mesh], height: int

@@ -83,6 +83,29 @@ def test_key_points_of_the_network_come_first(persons, tmp_path) -> None:
     np.testing.assert_array_equal(points[:, :2], own[3])
 
 
+def test_joints_behind_the_camera_are_not_seen(dancers, tmp_path) -> None:
+    """Their pixels are mirrored; those of the network are not."""
+    joints = dancers.joints3d.copy()
+    joints[..., 2] -= np.median(joints[..., 2], axis=1, keepdims=True)
+    near = dataclasses.replace(dancers, joints3d=joints)
+    person = written(near, tmp_path)['annotations'][0]
+    body = np.reshape(person['keypoints'], (17, 3))
+    wrist = get_joint_set('coco').index('left_wrist')
+    is_behind = (
+        joints[0, get_joint_set('smplx_144').index('left_wrist'), 2] < 0
+    )
+    assert (body[wrist, 2] == 0) == is_behind
+    hidden = body[:, 2] == 0
+    assert 0 < hidden.sum() < 17
+    assert not body[hidden].any()
+    assert person['num_keypoints'] == (~hidden).sum()
+    points = np.zeros((len(near), 17, 2))
+    near = dataclasses.replace(near, keypoints=points)
+    write_keypoints(near, tmp_path / 'own.json')
+    person = json.loads((tmp_path / 'own.json').read_text())['annotations'][0]
+    assert person['num_keypoints'] == 17
+
+
 def test_boxes(persons: SequenceResult, tmp_path) -> None:
     write_keypoints(persons, tmp_path / 'p.json')
     person = json.loads((tmp_path / 'p.json').read_text())['annotations'][0]

@@ -207,6 +207,23 @@ def test_rows_behind_the_camera_stay(case):
     assert (after.transl[~rows] != persons.transl[~rows]).any(1).all()
 
 
+def test_feet_behind_the_camera_are_not_seen(case):
+    """Though their mirrored pixels are inside the image."""
+    persons = case.before
+    rows = np.flatnonzero(persons.person_id == 1)[50:120]
+    joints, pixels = persons.joints3d.copy(), persons.joints2d.copy()
+    for sole in SOLES:
+        joints[rows, sole, 2] *= -1
+        pixels[rows, sole] = 100.0
+    behind = replace(persons, joints3d=joints, joints2d=pixels)
+    _, report = ground_sequence(behind)
+    outside = pixels.copy()
+    for sole in SOLES:
+        outside[rows, sole] = -100.0
+    _, wanted = ground_sequence(replace(behind, joints2d=outside))
+    assert report == wanted
+
+
 class TestRefused:
     def refused(self, persons: SequenceResult, match: str) -> None:
         with pytest.raises(GroundError, match=match):

@@ -112,6 +112,16 @@ def test_coordinates_of_any_size_are_survived(far):
     assert image[30, 30].any()
 
 
+def test_bones_of_far_joints_keep_their_direction():
+    """As of joints that are nearly beside the camera."""
+    keypoints = np.full((17, 2), np.nan)
+    keypoints[COCO_17.index('left_elbow')] = 10.5, 20.5
+    keypoints[COCO_17.index('left_wrist')] = 1e6, 2e5
+    image = draw_skeleton(canvas(), keypoints, 'coco')
+    rows, columns = np.nonzero(image[:, 20:].any(-1))
+    np.testing.assert_allclose(rows, 20 + 0.2 * (columns + 10), atol=2.5)
+
+
 def test_left_and_right_have_different_colors():
     colors = joint_colors('smplx_137')
     assert colors.shape == (137, 3)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aios.results import FrameResult, complete_instances, instance_color
-from aios.structures import Mesh
+from aios.structures import SMPLX_144, Mesh
 from aios.visualization import (
     OverlayDrawer,
     OverlayOptions,
@@ -30,19 +30,24 @@ def sphere(make_sphere):
 
 @pytest.fixture
 def make_frame(sphere):
-    """``make_frame({id: (x, y, z), ...})``: spheres of 0.5 m."""
+    """``make_frame({id: (x, y, z), ...})``: spheres of 0.5 m.
+
+    All joints are at the center.
+    """
 
     def make(places: dict[int, tuple], **fields) -> FrameResult:
         centers = np.array(list(places.values()), float).reshape(-1, 3)
         vertices = 0.5 * sphere[0] + centers[:, None]
         pixels = centers @ K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
+        given = {
+            'transl': centers,
+            'joints3d': np.tile(centers[:, None], (144, 1)),
+            'bboxes': np.concatenate([pixels - 20, pixels + 20], axis=1),
+            'vertices': vertices,
+        }
         persons = complete_instances(
-            person_id=np.array(list(places), np.int64),
-            transl=centers,
-            bboxes=np.concatenate([pixels - 20, pixels + 20], axis=1),
-            vertices=vertices,
-            **fields,
+            person_id=np.array(list(places), np.int64), **(given | fields)
         )
         return FrameResult('a', 0, 0.0, K, SIZE, persons)
 
@@ -130,6 +135,35 @@ def test_boxes_and_keypoints_lie_where_they_are(make_frame, sphere) -> None:
     assert abs(columns.mean() - 100) < 1
 
 
+def test_joints_behind_the_camera_are_not_drawn(make_frame, sphere) -> None:
+    """Their pixels are mirrored."""
+    pixels = np.tile([[[20.5, 30.5]]], (144, 1))
+    elbow, wrist = (
+        SMPLX_144.index(f'left_{name}') for name in ('elbow', 'wrist')
+    )
+    pixels[0, elbow], pixels[0, wrist] = (80.5, 60.5), (120.5, 60.5)
+    joints = np.tile([[[0.0, 0, 1]]], (144, 1))
+    draw = OverlayDrawer(sphere[1], OverlayOptions(layers=('skeletons',)))
+    for depth, is_drawn in ((0.1, True), (-0.1, False)):
+        joints[0, wrist, 2] = depth
+        frame = make_frame({1: (0, 0, 4)}, joints2d=pixels, joints3d=joints)
+        changed = (draw(frame, GRAY) != GRAY).any(-1)
+        assert changed[60, 80]
+        assert changed[60, 120] == changed[60, 100] == is_drawn
+
+
+def test_boxes_of_who_is_nearer_are_on_top(make_frame, sphere) -> None:
+    """Also of bodies without a translation."""
+    draw = OverlayDrawer(sphere[1], OverlayOptions(layers=('boxes',)))
+    box = np.tile([40.0, 40, 120, 100], (2, 1))
+    for depths in ((3, 6), (6, 3)):
+        places = {i: (0, 0, z) for i, z in zip((4, 9), depths, strict=True)}
+        zero = np.zeros((2, 3))
+        drawn = draw(make_frame(places, bboxes=box, transl=zero), GRAY)
+        near = 4 if depths[0] < depths[1] else 9
+        assert _is_drawn(drawn, near)[100, 60:100].all()
+
+
 def test_no_person_and_no_meshes(make_frame, sphere) -> None:
     draw = OverlayDrawer(sphere[1], OverlayOptions(views=('side',)))
     drawn = draw(make_frame({}), GRAY)
@@ -190,6 +224,14 @@ def test_views_show_the_distance(make_frame, sphere, name) -> None:
     np.testing.assert_allclose(
         np.divide((right, down), meter), wanted, atol=0.25
     )
+
+
+@pytest.mark.parametrize('name', ['side', 'top'])
+def test_views_of_persons_behind_the_camera(make_frame, sphere, name) -> None:
+    vertices = make_frame({1: (0, 0, -0.1)}).instances['vertices'][0]
+    mesh = Mesh(vertices, sphere[1], np.divide(instance_color(1), 255))
+    panel = SceneView(name)([mesh], K, SIZE, 200, 300)
+    assert _is_drawn(panel, 1).sum() > 1000
 
 
 def test_views_stay_calm(make_frame, sphere) -> None:
