@@ -340,8 +340,13 @@ class SequenceResult:
 
         Args:
             frames: Mask ``(F,)`` bool, or ascending indices.
+
+        Raises:
+            ValueError: If indices do not ascend.
         """
         kept = np.arange(self.num_frames)[frames]
+        if (np.diff(kept) <= 0).any():
+            raise ValueError(f'frames must ascend, got {kept.tolist()}')
         rows = np.isin(self.frame_index, kept)
         changed: dict[str, Any] = self._instances(rows)
         changed |= {name: getattr(self, name)[kept] for name in FRAME_FIELDS}

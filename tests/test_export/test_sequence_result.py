@@ -327,3 +327,6 @@ def test_select_frames(persons: SequenceResult) -> None:
     assert some.person_id.tolist() == [7, 4]
     assert some.timestamps.tolist() == persons.timestamps[[1, 3]].tolist()
     assert len(persons.select_frames(slice(0, 0))) == 0
+    for frames in ([3, 1], [1, 1], slice(None, None, -1)):
+        with pytest.raises(ValueError, match='frames must ascend, got'):
+            persons.select_frames(frames)
