@@ -142,14 +142,21 @@ def _seen(frame: Person) -> list[dict[str, np.ndarray]]:
                 'scores': lists['conf'][row],
                 'bboxes': np.array([x, y, x + width, y + height]),
                 'pelvis': joints[_MID_HIP] + lists['camera'][row],
-                'global_orient': _vectors(body.array('global_orient', (3, 3))),
-                'body_pose': _vectors(
-                    body.array('body_pose', (23, 3, 3))[:_NUM_BODY]
-                ),
+                'global_orient': _vectors(body, 'global_orient', (3, 3)),
+                'body_pose': _vectors(body, 'body_pose', (23, 3, 3))[
+                    : 3 * _NUM_BODY
+                ],
             }
         )
     return rows
 
 
-def _vectors(matrices: np.ndarray) -> np.ndarray:
-    return Rotation.from_matrix(matrices).as_rotvec().ravel()
+def _vectors(body: Person, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Axis-angle, flat, of a field of rotation matrices."""
+    matrices = body.array(name, shape)
+    try:
+        return Rotation.from_matrix(matrices).as_rotvec().ravel()
+    except ValueError as error:
+        raise ValueError(
+            f'{body.where}: {name} must be rotation matrices'
+        ) from error

@@ -111,6 +111,17 @@ def test_other_content(poser, tmp_path) -> None:
             read(path, poser, ReadingOptions())
 
 
+def test_matrices_that_are_no_rotations(walk, poser, tmp_path) -> None:
+    frames = load_joblib(walk)
+    frame = frames['outputs/_DEMO/walk/img/000001.jpg']
+    frame['smpl'][1]['body_pose'][3] = 0
+    path = tmp_path / 'x.pkl'
+    path.write_bytes(pickle.dumps(frames))
+    message = 'person 1: body_pose must be rotation matrices'
+    with pytest.raises(ValueError, match=message):
+        IMPORTERS['phalp'].read(path, poser, ReadingOptions())
+
+
 @pytest.mark.parametrize('packed', [False, True])
 def test_no_code_is_run(packed, tmp_path, capsys) -> None:
     data = pickle.dumps({'a': Call(print, 'executed')})
