@@ -17,8 +17,8 @@ from aios.body_models import BodyModel, BodyPoser
 from aios.export import ARMATURES
 from aios.results import FrameResult
 from aios.results.plain import frame_as_dict
+from aios.results.poses import PoseRotations
 from aios.structures import HALF_TURN, get_joint_set
-from aios.tracking.body import Body
 from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
@@ -42,7 +42,7 @@ class _Bundles(FrameWriter):
             'pythonosc.udp_client', 'python-osc', '--send'
         )
         self._client = client.UDPClient(host, port)
-        self._body = Body(BodyPoser(body_model))
+        self._poses = PoseRotations(BodyPoser(body_model).layer())
 
     def _send(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
         from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
@@ -60,7 +60,7 @@ class _Bundles(FrameWriter):
     def _rotations(self, frame: FrameResult, row: int) -> Rotation:
         """``J`` rotations relative to the parents, hands included."""
         person = {n: value[row] for n, value in frame.instances.items()}
-        return self._body.rotations(person)
+        return self._poses.rotations(person)
 
 
 class OSCSender(_Bundles):

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from aios.results import SequenceResult
 from aios.utils.safe_io import save_npz
 
-from .axes import world_axes
 from .exporter import FPS_OPTION, Exporter
-from .rig import EvenTime, PersonMotion, Rig, check_fps
+from .motion import WorldMotion
+from .rig import Rig
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -80,26 +79,24 @@ def write_amass(
             time.
     """
     sequence.check_parameters()
-    check_fps(fps)
     rig = Rig.of(layer)
-    motion = PersonMotion.of(sequence, person_id, rig)
-    time = EvenTime.of(sequence, motion, fps or _FPS)
-    mean = motion.mean_coefficients
+    motion = WorldMotion.of(
+        sequence, rig, person_id, _FPS if fps is None else fps, up='z'
+    )
+    source, time = motion.source, motion.time
+    mean = source.mean_coefficients
     betas = np.zeros(_NUM_BETAS, np.float32)
     betas[: sequence.betas.shape[1]] = mean[: sequence.betas.shape[1]]
-    # The root rotates about the pelvis, which is not the origin of a shape.
-    pelvis = rig.rest_joints(motion.coefficients)[:, 0]
-    world, camera = world_axes(sequence)
-    trans = world.apply(motion.transl + pelvis) + camera
-    trans = trans - rig.rest_joints(mean)[0]
-    poses = _poses(motion, world, time)
+    vectors = [rotation.as_rotvec() for rotation in motion.rotations]
+    poses = np.concatenate(vectors, axis=1).astype(np.float32)
     parts = np.split(poses, [*_PARTS.values()][:-1], axis=1)
+    trans = motion.pelvis - rig.rest_joints(mean)[0]
     save_npz(
         path,
         {
             'poses': poses,
             **dict(zip(_PARTS, parts, strict=True)),
-            'trans': time.interpolate(trans).astype(np.float32),
+            'trans': trans.astype(np.float32),
             'betas': betas,
             'num_betas': _NUM_BETAS,
             'gender': sequence.gender,
@@ -107,31 +104,18 @@ def write_amass(
             'mocap_framerate': time.rate,
             'surface_model_type': 'smplx',
             'expression': time.interpolate(
-                sequence.expression[motion.rows]
+                sequence.expression[source.rows]
             ).astype(np.float32),
             'interpolated': time.missing,
             'first_frame': time.wanted[0],
             **{
-                name: getattr(sequence, name)[motion.frames[0]]
+                name: getattr(sequence, name)[source.frames[0]]
                 for name in ('K', 'camera_origin', 'focal_std')
             },
         },
         overwrite=overwrite,
     )
     return int(time.missing.sum())
-
-
-def _poses(
-    motion: PersonMotion, world: Rotation, time: EvenTime
-) -> np.ndarray:
-    """Axis-angle ``(T, 165)`` float32, the root in world axes."""
-    joints = []
-    for joint, quaternions in enumerate(motion.rotations.transpose(1, 0, 2)):
-        rotation = Rotation.from_quat(quaternions)
-        if joint == 0:
-            rotation = world * rotation
-        joints.append(time.interpolate(rotation).as_rotvec())
-    return np.concatenate(joints, axis=1).astype(np.float32)
 
 
 class AMASSExporter(Exporter):

@@ -19,9 +19,9 @@ from aios.results import SequenceResult
 from aios.utils.safe_io import atomic_write
 
 from .armatures import ARMATURE_OPTION, bone_names
-from .axes import world_axes
 from .exporter import FPS_OPTION, Exporter
-from .rig import EvenTime, PersonMotion, Rig, check_fps
+from .motion import WorldMotion
+from .rig import Rig
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
@@ -73,46 +73,25 @@ def write_bvh(
     if not 0 < scale < np.inf:
         raise ValueError(f'scale must be positive and finite, got {scale}')
     names = bone_names(armature)
-    check_fps(fps)
     rig = Rig.of(layer)
-    motion = PersonMotion.of(sequence, person_id, rig)
-    offsets = scale * rig.bone_offsets(motion.mean_coefficients)
-    time = EvenTime.of(sequence, motion, fps or _FPS)
-    world, camera = world_axes(sequence, 'y')
-    root, rotations = _without_gaps(motion, rig, time, world)
-    root += camera
-    angles = _euler([rotations[j] for j in _depth_first(rig.parents)])
+    motion = WorldMotion.of(
+        sequence, rig, person_id, _FPS if fps is None else fps, up='y'
+    )
+    offsets = scale * rig.bone_offsets(motion.source.mean_coefficients)
+    angles = _euler([motion.rotations[j] for j in _depth_first(rig.parents)])
     values = np.concatenate(
-        [scale * root, angles.reshape(len(root), -1)], axis=1
+        [scale * motion.pelvis, angles.reshape(len(angles), -1)], axis=1
     )
     text = ['HIERARCHY', *_hierarchy(0, names, rig.parents, offsets)]
     text += [
         'MOTION',
         f'Frames: {len(values)}',
-        f'Frame Time: {1 / time.rate:.8f}',
+        f'Frame Time: {1 / motion.time.rate:.8f}',
     ]
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(('\n'.join(text) + '\n').encode('ascii'))
         np.savetxt(stream, values, fmt='%.6f')
     return len(values)
-
-
-def _without_gaps(
-    motion: PersonMotion, rig: Rig, time: EvenTime, world: Rotation
-) -> tuple[np.ndarray, list[Rotation]]:
-    """Root positions ``(T, 3)``, and ``J`` times ``T`` rotations."""
-    # The root rotates about the pelvis, which is not the origin of a shape.
-    pelvis = rig.rest_joints(motion.coefficients)[:, 0]
-    root = motion.transl.astype(np.float64) + pelvis
-    rotations = [
-        Rotation.from_quat(quaternions)
-        for quaternions in motion.rotations.swapaxes(0, 1)
-    ]
-    rotations[0] = world * rotations[0]
-    return (
-        world.apply(time.interpolate(root)),
-        [time.interpolate(rotation) for rotation in rotations],
-    )
 
 
 def _euler(rotations: Sequence[Rotation]) -> np.ndarray:

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation, Slerp
+from scipy.spatial.transform import Rotation
 
 from aios.results import SMPLX_ARGUMENTS, SequenceResult, as_array
-from aios.structures import POSE_JOINTS, get_joint_set
+from aios.results.poses import PoseRotations
+from aios.structures import get_joint_set
 
 if TYPE_CHECKING:
     from aios.body_models import BodyModel
 
 JOINT_NAMES: Sequence[str] = get_joint_set('smplx_55').names
 _INFLUENCES = 4
-_Rows = TypeVar('_Rows', np.ndarray, Rotation)
 _NUM_BETAS = SMPLX_ARGUMENTS['betas']
-_MAX_FRAMES = 1_000_000  # nine hours, including filled gaps
-_UNEVEN = 0.25  # frames; larger deviations mean that the rate changes
 
 
 @dataclass(frozen=True)
@@ -57,17 +55,8 @@ class Rig:
         """Create the rig of a body model.
 
         Args:
-            layer: With ten shape and ten expression coefficients and hand
-                poses relative to the mean hand.
-
-        Raises:
-            ValueError: If hand poses are not relative to the mean hand.
+            layer: With ten shape and ten expression coefficients.
         """
-        if getattr(layer, 'flat_hand_mean', False):
-            raise ValueError(
-                'the body model must have flat_hand_mean=False, as in the '
-                'results'
-            )
         units = np.eye(2 * _NUM_BETAS)
         coefficients = np.concatenate([0 * units[:1], units])
         vertices, joints = _rest(layer, coefficients)
@@ -157,7 +146,8 @@ class PersonMotion:
         """Create the motion of a person.
 
         Raises:
-            ValueError: If no person has this id.
+            ValueError: If no person has this id, or hand poses of the body
+                model are not relative to the mean hand.
         """
         rows = np.flatnonzero(sequence.person_id == person_id)
         if not len(rows):
@@ -196,127 +186,14 @@ class PersonMotion:
 def _quaternions(
     sequence: SequenceResult, rows: np.ndarray, layer: BodyModel
 ) -> np.ndarray:
-    hands = as_array(layer.hand_mean).astype(np.float64)
-    poses = []
-    for name, count in POSE_JOINTS.items():
-        pose = getattr(sequence, name)[rows].astype(np.float64)
-        pose = pose.reshape(-1, count, 3)
-        if 'hand' in name:
-            pose = pose + hands[int('right' in name)]
-        poses.append(pose)
-    pose = np.concatenate(poses, axis=1)
-    rotations = Rotation.from_rotvec(pose.reshape(-1, 3)).as_quat()
-    rotations = rotations.reshape(*pose.shape[:2], 4)
+    persons = sequence.parameters(rows)
+    rotations = PoseRotations(layer).rotations(persons).as_quat()
+    rotations = rotations.reshape(len(rows), -1, 4)
     # q and -q are the same rotation, but interpolate differently.
     agreement = (rotations[1:] * rotations[:-1]).sum(-1)
     signs = np.cumprod(np.where(agreement < 0, -1.0, 1.0), axis=0)
     rotations[1:] *= signs[..., None]
     return rotations.astype(np.float32)
-
-
-def check_fps(fps: float | None) -> None:
-    """Check a frame rate.
-
-    Raises:
-        ValueError: If it is not a positive number.
-    """
-    if fps is not None and not 0 < fps < np.inf:
-        raise ValueError(f'fps must be positive and finite, got {fps}')
-
-
-@dataclass(frozen=True)
-class EvenTime:
-    """Evenly spaced frames from a person's first to last frame.
-
-    Frames are missing after a slow live run or the option ``--frames``, and
-    in gaps of the track.
-
-    Attributes:
-        keys: ``(n,)`` times of the person's frames in units of the new
-            frames, ascending; whole numbers unless the rate changes.
-        wanted: ``(T,)`` numbers of the new frames, from 0 for the first frame
-            of the sequence.
-        missing: ``(T,)`` whether the person is in no frame at that time.
-        rate: New frames per second.
-    """
-
-    keys: np.ndarray
-    wanted: np.ndarray
-    missing: np.ndarray
-    rate: float
-
-    @classmethod
-    def of(
-        cls, sequence: SequenceResult, motion: PersonMotion, fps: float
-    ) -> EvenTime:
-        """Create the frames of a person.
-
-        Args:
-            sequence: The results.
-            motion: Motion of a person in them.
-            fps: Frames per second if the sequence has none.
-
-        Raises:
-            ValueError: If there are more than 1,000,000 frames.
-        """
-        slots, times, rate = _time_grid(sequence, fps)
-        numbers, keys = slots[motion.frames], times[motion.frames]
-        first, last = (int(n) for n in np.rint(keys[[0, -1]]))
-        if last - first >= _MAX_FRAMES:
-            raise ValueError(
-                f'person {motion.person_id}: source_frames span '
-                f'{last - first + 1} frames, allowed are {_MAX_FRAMES}'
-            )
-        wanted = np.arange(first, last + 1)
-        after = np.searchsorted(keys, wanted).clip(1, max(len(keys) - 1, 1))
-        has_gap = np.diff(numbers, append=numbers[-1] + 1)[after - 1] > 1
-        missing = has_gap & ~np.isin(wanted, np.rint(keys))
-        return cls(keys, wanted, missing, rate)
-
-    def interpolate(self, values: _Rows) -> _Rows:
-        """Interpolate values linearly, rotations by slerp.
-
-        Args:
-            values: Values at the keys: ``(n, d)``, or ``n`` rotations.
-
-        Returns:
-            Values at the wanted frames.
-        """
-        if np.array_equal(self.wanted, self.keys):
-            return values
-        # The ends may be rounded to a time just outside.
-        wanted = self.wanted.clip(self.keys[0], self.keys[-1])
-        if isinstance(values, Rotation):
-            if len(self.keys) == 1:
-                return values[np.zeros(len(wanted), int)]
-            return Slerp(self.keys, values)(wanted)
-        columns = [np.interp(wanted, self.keys, column) for column in values.T]
-        return np.stack(columns, axis=1)
-
-
-def _time_grid(
-    sequence: SequenceResult, fps: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Numbers ``(F,)`` of the frames, their times, and the rate in Hz.
-
-    Times are in units of the evenly spaced frames, and equal the numbers
-    unless the frame rate changes.
-    """
-    numbers, times = sequence.source_frames, sequence.timestamps
-    if not (np.diff(numbers) > 0).all():  # images
-        slots = np.arange(sequence.num_frames)
-        return slots, slots, sequence.fps or fps
-    slots = (numbers - numbers[0]) // (np.gcd.reduce(np.diff(numbers)) or 1)
-    steps = np.diff(times)
-    if not len(steps) or not (steps > 0).all():
-        return slots, slots, sequence.fps or fps
-    seconds = times - times[0]
-    # ``sequence.fps`` is not the rate of frames if some were left out.
-    rate = slots[-1] / seconds[-1]
-    if (np.abs(seconds * rate - slots) > _UNEVEN).any():
-        rate = 1 / float(np.median(steps / np.diff(slots)))
-        return slots, seconds * rate, round(rate, 6)
-    return slots, slots, round(float(rate), 6)
 
 
 def forward_kinematics(

@@ -112,6 +112,16 @@ class FrameResult:
         """
         return replace(self, instances=self.instances | changed)
 
+    def with_rows(
+        self, rows: Sequence[Mapping[str, np.ndarray]]
+    ) -> FrameResult:
+        """The frame with other values for its persons, one dict each."""
+        if not rows:
+            return self
+        return self.with_fields(
+            **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
+        )
+
     def posed(
         self, poser: Callable[..., Any], with_vertices: bool = True
     ) -> FrameResult:

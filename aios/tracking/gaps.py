@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aios.results import FrameResult, SequenceResult
-
-from .body import Body, with_rows
+from aios.results.poses import PoseRotations
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,10 +51,11 @@ def fill_gaps(
     persons.check_parameters()
     poser = BodyPoser(body_model)
     frames = list(persons.frames())
-    missing = _missing(frames, persons.times(), max_gap, Body(poser))
+    poses = PoseRotations(poser.layer())
+    missing = _missing(frames, persons.times(), max_gap, poses)
     for number, rows in missing.items():
         frame = frames[number]
-        added = with_rows(frame, rows).posed(
+        added = frame.with_rows(rows).posed(
             poser, 'vertices' in frame.instances
         )
         frames[number] = frame.with_fields(
@@ -69,7 +69,10 @@ def fill_gaps(
 
 
 def _missing(
-    frames: list[FrameResult], times: np.ndarray, max_gap: int, body: Body
+    frames: list[FrameResult],
+    times: np.ndarray,
+    max_gap: int,
+    poses: PoseRotations,
 ) -> dict[int, list[_Row]]:
     """Interpolated persons by frame number."""
     last: dict[int, tuple[int, _Row]] = {}
@@ -84,7 +87,7 @@ def _missing(
             for hole in range(before + 1, number):
                 share = times[hole] - times[before]
                 share /= times[number] - times[before]
-                missing[hole].append(_between(start, row, share, body))
+                missing[hole].append(_between(start, row, share, poses))
     return missing
 
 
@@ -92,14 +95,14 @@ def _between(
     start: Mapping[str, np.ndarray],
     end: Mapping[str, np.ndarray],
     weight: float,
-    body: Body,
+    poses: PoseRotations,
 ) -> _Row:
     """A person between two of the same track; joints are not computed."""
     row = {
         name: (1 - weight) * start[name] + weight * end[name] for name in start
     }
     row['person_id'], row['scores'] = start['person_id'], np.zeros(())
-    row |= body.interpolate(start, end, weight)
+    row |= poses.interpolate(start, end, weight)
     # The pelvis of the rest pose is linear in the shape coefficients.
     rest = row['joints3d'][0] - row['transl']
     row['transl'] = _position(start, end, weight) - rest

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
+from aios.results.poses import PoseRotations
 
-from .body import Body, with_rows
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class OneEuroSmoother:
             from aios.body_models import BodyPoser
 
             self._poser = BodyPoser(body_model)
-        self._body = Body(self._poser)
+        layer = None if self._poser is None else self._poser.layer()
+        self._poses = PoseRotations(layer)
         self.fps = fps
         self.options = options or SmoothingOptions()
         self.reset()
@@ -152,7 +153,7 @@ class OneEuroSmoother:
             if self._time - state.seen <= _FORGET
         }
         rows = [self._person(frame, row) for row in range(len(frame))]
-        return with_rows(frame, rows)
+        return frame.with_rows(rows)
 
     def _person(self, frame: FrameResult, row: int) -> dict[str, np.ndarray]:
         person = {
@@ -161,8 +162,8 @@ class OneEuroSmoother:
         }
         state, seconds = self._state(int(frame.instances['person_id'][row]))
         filters = state.filters
-        rotations = filters.rotations(self._body.rotations(person), seconds)
-        out = self._body.poses(rotations)
+        rotations = filters.rotations(self._poses.rotations(person), seconds)
+        out = self._poses.poses(rotations)
         expression = filters.expression(person['expression'][None], seconds)
         out['expression'] = expression[0]
         # The pelvis of the rest pose is linear in the shape coefficients.
@@ -234,7 +235,6 @@ def smooth_sequence(
     """
     sequence.check_parameters()
     smoother = OneEuroSmoother(sequence.fps or 30.0, body_model, options)
-    body = smoother._body
     frames = list(sequence.frames())
     smoothed = [smoother.parameters(frame) for frame in frames]
     if zero_lag:
@@ -242,7 +242,7 @@ def smooth_sequence(
         backward = [smoother.parameters(f) for f in _reversed(frames)][::-1]
         shapes = _mean_shapes(sequence)
         smoothed = [
-            _middle(body, *frames, shapes)
+            _middle(smoother._poses, *frames, shapes)
             for frames in zip(frames, smoothed, backward, strict=True)
         ]
     smoothed = [smoother._posed(frame) for frame in smoothed]
@@ -271,7 +271,7 @@ def _mean_shapes(sequence: SequenceResult) -> dict[int, np.ndarray]:
 
 
 def _middle(
-    body: Body,
+    poses: PoseRotations,
     frame: FrameResult,
     forward: FrameResult,
     backward: FrameResult,
@@ -284,10 +284,10 @@ def _middle(
             {name: value[row] for name, value in passed.instances.items()}
             for passed in (forward, backward)
         )
-        out = body.interpolate(one, other, 0.5)
+        out = poses.interpolate(one, other, 0.5)
         out['expression'] = (one['expression'] + other['expression']) / 2
         pelvis = (one['joints3d'][0] + other['joints3d'][0]) / 2
         out['betas'] = shapes[person][:-3]
         out['transl'] = pelvis - shapes[person][-3:]
         rows.append(out)
-    return with_rows(frame, rows)
+    return frame.with_rows(rows)

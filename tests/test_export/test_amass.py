@@ -162,6 +162,8 @@ def test_rate_that_changes(dancers, layer, tmp_path) -> None:
             even[name][[0, 1, 3, 4, 6]],
             atol=1e-6,
         )
+    middle = (even['trans'][0] + even['trans'][1]) / 2
+    np.testing.assert_allclose(arrays['trans'][1], middle, atol=1e-6)
 
 
 def test_a_changing_shape_keeps_the_pelvis(dancers, layer, tmp_path) -> None:

@@ -155,38 +155,6 @@ def test_frame_time_after_hours(dancers, layer, tmp_path) -> None:
         write_bvh(far, layer, tmp_path / 'far.bvh', 3)
 
 
-def test_frames_that_were_left_out(dancers, layer, tmp_path) -> None:
-    """As by a live run: motion must not become faster."""
-    every = tmp_path / 'every.bvh'
-    write_bvh(dancers, layer, every, 3)
-    some = dancers.select_frames([0, 1, 2, 5, 8])
-    path = tmp_path / 'some.bvh'
-    assert write_bvh(some, layer, path, 3) == 9
-    _, values, step = read_bvh(path)
-    assert step == pytest.approx(1 / 25)
-    wanted = read_bvh(every)[1]
-    np.testing.assert_allclose(values[[5, 8], :3], wanted[[5, 8], :3])
-
-
-def test_rate_that_changes(dancers, layer, tmp_path) -> None:
-    """As of a phone in the dark: poses are at the times of their frames."""
-    steps = np.array([1, 1, 1, 2, 1, 2, 1, 2])
-    times = np.append(0, steps.cumsum())
-    uneven = replace(dancers, timestamps=2 + times / 30)
-    path = tmp_path / 'uneven.bvh'
-    assert write_bvh(uneven, layer, path, 3) == 12
-    _, values, step = read_bvh(path)
-    assert step == pytest.approx(1 / 30)
-    write_bvh(dancers, layer, tmp_path / 'even.bvh', 3)
-    wanted = read_bvh(tmp_path / 'even.bvh')[1]
-    found = np.delete(np.arange(9), 6)
-    np.testing.assert_allclose(values[times[found], :3], wanted[found, :3])
-    # The others are between them; person 8 begins with the second frame.
-    middle = wanted[[3, 7], :3] + wanted[[4, 8], :3]
-    np.testing.assert_allclose(values[[4, 10], :3], middle / 2, atol=1e-6)
-    assert write_bvh(uneven, layer, tmp_path / 'other.bvh', 8) == 9
-
-
 def test_gaps_are_interpolated(dancers, layer, tmp_path) -> None:
     """Person 8 is in the frames 1, 2, 4, 5 and 7."""
     path = tmp_path / 'other.bvh'

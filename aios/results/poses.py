@@ -4,36 +4,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from aios.results import FrameResult, as_array
 from aios.structures import POSE_JOINTS
 
-if TYPE_CHECKING:
-    from aios.body_models import BodyPoser
+from .predictions import as_array
 
 
-class Body:
-    """Convert pose arguments of SMPL-X to rotations and back.
+class PoseRotations:
+    """Convert pose arguments of results to rotations and back.
 
     Args:
-        poser: Body model of the results; ``None`` if unknown.
+        layer: Body model of the results; ``None`` if unknown.
 
     Raises:
         ValueError: If its hand poses are not relative to the mean hand.
     """
 
-    def __init__(self, poser: BodyPoser | None) -> None:
+    def __init__(self, layer: Any) -> None:
         self._offsets = {
             name: np.zeros(3 * count) for name, count in POSE_JOINTS.items()
         }
-        if poser is None:
+        if layer is None:
             return
-        layer = poser.layer()
-        if layer.flat_hand_mean:
+        if getattr(layer, 'flat_hand_mean', False):
             raise ValueError(
                 'hand poses of results are relative to the mean hand pose, '
                 'so the body model must have flat_hand_mean=False'
@@ -44,20 +41,25 @@ class Body:
         self._offsets['left_hand_pose'] = mean[0].ravel()
         self._offsets['right_hand_pose'] = mean[1].ravel()
 
-    def rotations(self, person: Mapping[str, np.ndarray]) -> Rotation:
-        """``J`` rotations of a person, hands included.
+    def rotations(self, persons: Mapping[str, np.ndarray]) -> Rotation:
+        """Rotations of one or more persons, hands included.
 
         Args:
-            person: With the pose arguments of SMPL-X, axis-angle.
+            persons: With the pose arguments of SMPL-X, axis-angle, ``(...,
+                3 * joints)``.
+
+        Returns:
+            ``J`` rotations per person, flat.
         """
         vectors = [
-            (person[name] + offset).reshape(-1, 3)
-            for name, offset in self._offsets.items()
+            persons[name] + offset for name, offset in self._offsets.items()
         ]
-        return Rotation.from_rotvec(np.concatenate(vectors))
+        return Rotation.from_rotvec(
+            np.concatenate(vectors, axis=-1).reshape(-1, 3)
+        )
 
     def poses(self, rotations: Rotation) -> dict[str, np.ndarray]:
-        """The inverse of :meth:`rotations`, with angles up to pi."""
+        """The inverse of :meth:`rotations` of a person; angles up to pi."""
         vectors = rotations.as_rotvec()
         ends = np.cumsum(list(POSE_JOINTS.values()))[:-1]
         parts = dict(zip(POSE_JOINTS, np.split(vectors, ends), strict=True))
@@ -82,14 +84,3 @@ class Body:
         rotations = self.rotations(start)
         arcs = (rotations.inv() * self.rotations(end)).as_rotvec()
         return self.poses(rotations * Rotation.from_rotvec(weight * arcs))
-
-
-def with_rows(
-    frame: FrameResult, rows: list[dict[str, np.ndarray]]
-) -> FrameResult:
-    """The frame with other values for its persons, one dict each."""
-    if not rows:
-        return frame
-    return frame.with_fields(
-        **{name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    )
