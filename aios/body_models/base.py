@@ -19,7 +19,12 @@ from torch import Tensor, nn
 from aios.structures import POSE_JOINTS, axis_angle_to_matrix
 
 from .files import find_body_model, load_body_model_arrays
-from .layout import as_pose, common_rows, joint_source
+from .layout import (
+    as_pose,
+    common_rows,
+    joint_source,
+    split_shape_directions,
+)
 
 
 @dataclass
@@ -114,7 +119,11 @@ class BodyModelBase(nn.Module):
         self.use_face_contour = use_face_contour
         self.chunk_size = chunk_size
         self._joint_index: dict[tuple[str, torch.device], _JointIndex] = {}
-        arrays = load_body_model_arrays(find_body_model(model_path, gender))
+        path = find_body_model(model_path, gender)
+        arrays = load_body_model_arrays(path)
+        arrays['shapedirs'] = split_shape_directions(
+            arrays['shapedirs'], num_betas, num_expression_coeffs, path
+        )
         hands = np.stack([arrays['hands_meanl'], arrays['hands_meanr']])
         self._add_buffer('faces', arrays['f'].astype(np.int64))
         self._add_buffer('hand_mean', hands.reshape(2, 15, 3), dtype)
@@ -144,7 +153,7 @@ class BodyModelBase(nn.Module):
     ) -> None:
         """Set the buffers of dtype ``dtype`` that :meth:`_pose_chunk` uses.
 
-        The arrays of the model file may be changed.
+        Of ``shapedirs``, the arrays have the used directions only.
         """
         raise NotImplementedError
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,10 @@ _NARROW_NUM_BETAS = 10  # older files: 10 shape + 10 expression
 
 
 def split_shape_directions(
-    shapedirs: np.ndarray, num_betas: int, num_expression_coeffs: int
+    shapedirs: np.ndarray,
+    num_betas: int,
+    num_expression_coeffs: int,
+    source: str | os.PathLike = 'the model file',
 ) -> np.ndarray:
     """Select the shape and expression directions of a model file.
 
@@ -61,6 +65,7 @@ def split_shape_directions(
         shapedirs: ``(V, 3, S)``.
         num_betas: Number of shape directions.
         num_expression_coeffs: Number of expression directions.
+        source: The file, for the error.
 
     Returns:
         ``(V, 3, num_betas + num_expression_coeffs)``.
@@ -77,7 +82,7 @@ def split_shape_directions(
     ):
         if not 0 <= number <= limit:
             raise ValueError(
-                f'{name} must be in 0..{limit} for a model file with {total} '
+                f'{source}: {name} must be in 0..{limit} for its {total} '
                 f'shape directions, got {number}'
             )
     columns = np.r_[0:num_betas, start : start + num_expression_coeffs]

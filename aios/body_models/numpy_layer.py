@@ -97,9 +97,10 @@ class NumpySMPLXLayer:
             raise ValueError(f'chunk_size must be positive, got {chunk_size}')
         self.flat_hand_mean = flat_hand_mean
         self.chunk_size = chunk_size
-        arrays = load_body_model_arrays(find_body_model(model_path, gender))
+        path = find_body_model(model_path, gender)
+        arrays = load_body_model_arrays(path)
         arrays['shapedirs'] = split_shape_directions(
-            arrays['shapedirs'], num_betas, num_expression_coeffs
+            arrays['shapedirs'], num_betas, num_expression_coeffs, path
         )
         self._sizes = dict(
             zip(_VECTORS, (num_betas, num_expression_coeffs, 3), strict=True)

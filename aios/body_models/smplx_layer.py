@@ -24,7 +24,6 @@ from .layout import (
     NUM_STATIC,
     VERTEX_JOINTS,
     contour_rows,
-    split_shape_directions,
     used_vertices,
 )
 from .skinning import Skeleton, SkinnedVertices, interpolate_corners
@@ -52,9 +51,6 @@ class SMPLXLayer(BodyModelBase):
     def _add_geometry(
         self, arrays: dict[str, np.ndarray], dtype: torch.dtype
     ) -> None:
-        arrays['shapedirs'] = split_shape_directions(
-            arrays['shapedirs'], self.num_betas, self.num_expression_coeffs
-        )
         self.skeleton = Skeleton(arrays, arrays['shapedirs'], dtype)
         self.mesh = _skinned_vertices(arrays, slice(None), dtype)
         self._add_landmarks(arrays, dtype)

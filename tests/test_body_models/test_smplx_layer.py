@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aios.body_models import (
     VERTEX_JOINTS,
+    NumpySMPLXLayer,
     SMPLXLayer,
     load_body_model_arrays,
 )
@@ -308,8 +309,9 @@ def test_bad_arguments(free_body_dir: Path) -> None:
         SMPLXLayer(free_body_dir, chunk_size=0)
     with pytest.raises(ValueError, match='gender'):
         SMPLXLayer(free_body_dir, gender='other')
-    with pytest.raises(ValueError, match='num_betas must be in 0..300'):
-        SMPLXLayer(free_body_dir, num_betas=301)
+    for layer in (SMPLXLayer, NumpySMPLXLayer):
+        with pytest.raises(ValueError, match=r'NEUTRAL\.npz: num_betas must'):
+            layer(free_body_dir, num_betas=301)
 
 
 # -------------------------------------------------------------- shape layouts

@@ -377,8 +377,9 @@ def kid_model(model_path: str | None, gender: str, template: str) -> str:
     directions = arrays['shapedirs'].copy()
     if directions.shape[2] < 400:
         raise ValueError(
-            'children need a body-model file with 300 shape directions '
-            f'(version 1.1), this one has {directions.shape[2]}'
+            f'{find_body_model(model_path, gender)}: children need a file '
+            'with 300 shape directions (version 1.1), it has '
+            f'{directions.shape[2]} directions'
         )
     directions[:, :, 10] = direction
     arrays['shapedirs'] = directions
