@@ -18,6 +18,7 @@ from aios.evaluation.functional import (
     match_greedy,
     pairwise_iou,
     procrustes_align,
+    unmatched_in_regions,
 )
 from aios.evaluation.functional.errors import MAX_EXACT_POINTS, MILLIMETERS
 from aios.structures import PELVIS, SMPLX_137, joint_mapping
@@ -56,7 +57,8 @@ class JointErrors:
             predictions.
         images: ``(N,)`` index of the image in the dataset.
         missed: ``(K, 2)`` image and person of each unmatched person.
-        wrong: Number of predictions that match no person.
+        wrong: Number of predictions that match no person, without those in
+            crowds.
     """
 
     errors: np.ndarray
@@ -191,11 +193,14 @@ def labels_in_image(
         size: Its height and width.
 
     Returns:
-        The arrays of ``info``, with scaled ``bboxes`` and ``keypoints``.
+        The arrays of ``info``, with scaled ``bboxes`` and ``keypoints``, and
+        ``ignored_bboxes`` ``(q, 4)`` of crowds.
     """
     scale = np.array((size[1] / info['width'], size[0] / info['height']))
     labels = dict(info['instances_arrays'])
-    labels['bboxes'] = labels['bboxes'] * np.tile(scale, 2)
+    labels['ignored_bboxes'] = info.get('ignored_bboxes', np.zeros((0, 4)))
+    for name in ('bboxes', 'ignored_bboxes'):
+        labels[name] = labels[name] * np.tile(scale, 2)
     labels['keypoints'] = labels['keypoints'] * scale
     return labels
 
@@ -237,9 +242,13 @@ def compare_joints(
             & np.isfinite(predicted['bboxes']).all(1)
             & np.isfinite(predicted['joints3d']).all((1, 2))
         )
-        overlaps = pairwise_iou(predicted['bboxes'][keep], true['bboxes'])
+        boxes = predicted['bboxes'][keep]
+        overlaps = pairwise_iou(boxes, true['bboxes'])
         pairs = match_greedy(predicted['scores'][keep], overlaps, iou_thr)
-        wrong += len(keep) - len(pairs)
+        ignored = unmatched_in_regions(
+            boxes, true['ignored_bboxes'], pairs, iou_thr
+        )
+        wrong += len(keep) - len(pairs) - int(ignored.sum())
         absent = np.setdiff1d(np.arange(len(true['bboxes'])), pairs[:, 1])
         missed.extend((index, person) for person in absent.tolist())
         prediction, person = keep[pairs[:, 0]], pairs[:, 1]

@@ -37,7 +37,8 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Returns:
         The fields of :data:`aios.structures.GT_FIELDS` and, if the sample
         has them, ``cam_K`` ``(3, 3)``, ``cameras`` ``(n, 4)`` of each person
-        (fx, fy, cx, cy) and ``vertices``.
+        (fx, fy, cx, cy) and ``vertices``; ``ignored_bboxes`` ``(q, 4)`` of
+        crowds.
 
     Raises:
         ValueError: If the sample has no labels or was mirrored, or a label
@@ -63,11 +64,13 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
                 f'{sample.get("img_path", "a sample")}: {name} of person '
                 f'{int(bad.argmax())} is not finite'
             )
+    crowds = sample.get('ignored_instances') or {'bboxes': np.zeros((0, 4))}
+    persons['ignored_bboxes'] = as_array(crowds['bboxes'])
     matrix = np.asarray(sample.get('homography_matrix', np.eye(3)), float)
     inverse = np.linalg.inv(matrix)
     scale, offset = inverse.diagonal()[:2], inverse[:2, 2]
     persons['keypoints'] = persons['keypoints'] * scale + offset
-    for name in _BOXES:
+    for name in (*_BOXES, 'ignored_bboxes'):
         factor, shift = np.tile(scale, 2), np.tile(offset, 2)
         persons[name] = persons[name] * factor + shift
     if 'cameras' in persons:

@@ -186,6 +186,9 @@ def test_duplicate(judge, samples):
     }
     assert after['precision'] == 6 / 7
     assert after['F1'] == 12 / 13
+    samples[0].ignored_instances = samples[0].gt_instances[1:2]  # a crowd
+    crowded = judge(AGORA, samples)
+    assert _changes(before, crowded) == {'predictions-in-crowds'}
 
 
 @top_one

@@ -150,7 +150,7 @@ def test_alignment(dataset, records):
         compare_joints(dataset, records, align='none')
 
 
-def test_missed_and_wrong(dataset, records):
+def test_missed_and_wrong(dataset, records, monkeypatch):
     persons = records[2]['pred_instances']
     persons['bboxes'][0] += 1000
     errors = compare_joints(dataset, records)
@@ -159,6 +159,13 @@ def test_missed_and_wrong(dataset, records):
     fewer = compare_joints(dataset, records, score_thr=0.85)
     assert len(fewer.missed) == 4
     assert fewer.wrong == 1
+    info_of, crowd = dataset.get_data_info, [[900.0, 900, 1200, 1200]]
+    monkeypatch.setattr(
+        dataset,
+        'get_data_info',
+        lambda i: {**info_of(i), 'ignored_bboxes': np.array(crowd)},
+    )
+    assert compare_joints(dataset, records).wrong == 0
 
 
 def test_images_smaller_than_annotated(dataset, records):

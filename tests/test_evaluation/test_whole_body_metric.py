@@ -10,6 +10,8 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
+from mmengine.structures import InstanceData
+from toy_persons import SCALE
 
 from aios.evaluation import DumpWholeBodyResults, WholeBodyMetric
 from aios.utils.safe_io import load_pickle
@@ -119,6 +121,28 @@ def test_duplicate(samples):
     assert metrics['recall'] == 1
     assert metrics['precision'] == pytest.approx(6 / 7)
     assert metrics['persons-all'] == 6
+
+
+def test_predictions_in_crowds_do_not_count(samples):
+    """As COCO has it: half of the box in a crowd, and no person there."""
+    found = samples[1].pred_instances
+    others = found[torch.tensor([0, 0])]
+    others.scores[:] = 0.95
+    others.bboxes = torch.tensor([[100.0, 9, 140, 49], [101, 9, 141, 49]])
+    samples[1].pred_instances = found.cat([found, others])
+    without = _evaluate(samples)
+    assert without['predictions'] == 8
+    crowd = torch.tensor([[0.0, 0, 120, 90]])  # with the true person
+    samples[1].ignored_instances = InstanceData(
+        bboxes=crowd * torch.tensor(SCALE * 2)
+    )
+    metrics = _evaluate(samples)
+    assert metrics['predictions-in-crowds'] == 1
+    assert metrics['predictions'] == 7
+    assert metrics['precision'] == pytest.approx(6 / 7)
+    assert metrics['recall'] == metrics['matched'] / 6 == 1
+    assert metrics['AP'] > without['AP']
+    assert _evaluate(samples, score_thr=0.96)['predictions-in-crowds'] == 0
 
 
 def test_low_scores_and_the_other_class_do_not_count(samples):

@@ -36,6 +36,7 @@ from .matching import (
     match_greedy,
     match_hungarian,
     match_one_per_image,
+    unmatched_in_regions,
 )
 from .mesh import MeshPart, mesh_errors, part_errors, select_points
 from .trajectory import (
@@ -79,5 +80,6 @@ __all__ = [
     'root_trajectory_error',
     'select_points',
     'summarize_agora',
+    'unmatched_in_regions',
     'world_errors',
 ]

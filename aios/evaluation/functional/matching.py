@@ -164,6 +164,35 @@ def match_best_overlap(overlaps: np.ndarray) -> np.ndarray:
     return np.stack((best[keep], persons[keep]), axis=1).astype(np.int64)
 
 
+def unmatched_in_regions(
+    boxes: np.ndarray,
+    regions: np.ndarray,
+    pairs: np.ndarray,
+    min_share: float = 0.5,
+) -> np.ndarray:
+    """Predictions that match no person but lie in an ignored region.
+
+    They are neither right nor wrong, like those in crowds of COCO.
+
+    Args:
+        boxes: ``(P, 4)`` xyxy.
+        regions: ``(Q, 4)`` xyxy.
+        pairs: ``(M, 2)``, matched predictions and persons.
+        min_share: Smallest share of a box in one region.
+
+    Returns:
+        ``(P,)`` bool.
+    """
+    boxes = np.asarray(boxes, np.float64)[:, None]
+    low = np.maximum(boxes[..., :2], regions[:, :2])
+    high = np.minimum(boxes[..., 2:], regions[:, 2:])
+    inside = (high - low).clip(min=0).prod(-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
+    ignored = ((inside > 0) & (inside >= min_share * area)).any(1)
+    ignored[pairs[:, 0]] = False
+    return np.asarray(ignored)
+
+
 def _pairs(pairs: list[tuple[int, int]]) -> np.ndarray:
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 

@@ -27,6 +27,7 @@ from aios.evaluation.functional import (
     mesh_errors,
     normalized_error,
     pairwise_iou,
+    unmatched_in_regions,
 )
 from aios.evaluation.functional.errors import MILLIMETERS
 from aios.evaluation.functional.mesh import Errors
@@ -54,8 +55,8 @@ _PART_ROTATION = {
 }
 _COUNTS = (
     *('persons', 'persons-wanted', 'persons-without-body'),
-    *('predictions', 'predictions-not-finite', 'matched'),
-    *('measured', 'registered-meshes'),
+    *('predictions', 'predictions-not-finite', 'predictions-in-crowds'),
+    *('matched', 'measured', 'registered-meshes'),
 )
 
 Persons = Mapping[str, np.ndarray]
@@ -133,7 +134,9 @@ class SMPLXMeshMetric(NumberMetric):
     - counts: ``images``; ``persons``; ``persons-wanted``, those the
       protocol evaluates, and ``missed``, the unmatched ones among them;
       ``persons-without-body``, which have no fit; ``predictions`` with a
-      sufficient score; ``predictions-not-finite``, which are left out;
+      sufficient score; ``predictions-not-finite``, and unmatched ones with
+      half of their box in a crowd (``predictions-in-crowds``), which are
+      left out;
       ``matched``; ``measured``, matched persons with a body;
       ``registered-meshes`` among them; and the number of persons of each
       mean, ``persons-MPVPE-face`` ...;
@@ -260,6 +263,9 @@ class SMPLXMeshMetric(NumberMetric):
             weights = (weights > 0) | labels.any(-1)
         scene = _Scene(predicted, true, (width, height), weights)
         pairs = self.match.pair(scene)
+        in_crowds = unmatched_in_regions(
+            predicted['bboxes'], true['ignored_bboxes'], pairs
+        ).sum()
         registered = 'vertices' in true
         has_body = self.has_body(true) | registered
         measured = pairs[has_body[pairs[:, 1]]]
@@ -270,8 +276,9 @@ class SMPLXMeshMetric(NumberMetric):
             'persons': persons,
             'persons-wanted': min(persons, self.match.max_persons or persons),
             'persons-without-body': int((~has_body).sum()),
-            'predictions': len(predicted['scores']),
+            'predictions': len(predicted['scores']) - int(in_crowds),
             'predictions-not-finite': broken,
+            'predictions-in-crowds': int(in_crowds),
             'matched': len(pairs),
             'measured': len(measured),
             'registered-meshes': len(measured) * registered,

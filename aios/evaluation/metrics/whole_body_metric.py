@@ -22,6 +22,7 @@ from aios.evaluation.functional import (
     mean_point_error,
     pairwise_iou,
     procrustes_point_error,
+    unmatched_in_regions,
 )
 from aios.evaluation.functional.errors import MILLIMETERS
 from aios.evaluation.samples import GroundTruthBodies, ground_truth_of
@@ -57,7 +58,12 @@ class WholeBodyMetric(NumberMetric):
       pelvis, if ``body_model`` is given and predictions have vertices;
     - ``images``, ``persons``, ``predictions``, ``matched``, and
       ``persons-...``, the number of persons of each mean;
-      ``predictions-not-finite``, which are left out.
+      ``predictions-not-finite`` and ``predictions-in-crowds``, which are
+      left out.
+
+    As in COCO's evaluation, a prediction that matches no person does not
+    count if a share of ``iou_thr`` of its box lies in a crowd, which the
+    dataset gives with ``ignore_crowds=True``.
 
     Metrics over zero persons are omitted; no value is NaN.
 
@@ -94,12 +100,20 @@ class WholeBodyMetric(NumberMetric):
             overlaps = pairwise_iou(predicted['bboxes'], true['bboxes'])
             scores = predicted['scores']
             pairs = match_greedy(scores, overlaps, self.iou_thr)
+            ignored = unmatched_in_regions(
+                predicted['bboxes'],
+                true['ignored_bboxes'],
+                pairs,
+                self.iou_thr,
+            )
+            hits = np.isin(np.arange(len(scores)), pairs[:, 0])
             record = {
                 'key': image_key(sample),
                 'persons': len(true['bboxes']),
                 'broken': broken,
-                'scores': scores,
-                'hits': np.isin(np.arange(len(scores)), pairs[:, 0]),
+                'in_crowds': int((scores[ignored] >= self.score_thr).sum()),
+                'scores': scores[~ignored],
+                'hits': hits[~ignored],
             }
             good = pairs[scores[pairs[:, 0]] >= self.score_thr]
             record |= _matched_joints(predicted, true, good)
@@ -148,6 +162,7 @@ class WholeBodyMetric(NumberMetric):
             'persons': persons,
             'predictions': int(seen.sum()),
             'predictions-not-finite': sum(r['broken'] for r in records),
+            'predictions-in-crowds': sum(r['in_crowds'] for r in records),
             'matched': found,
         }
 
