@@ -11,6 +11,7 @@ Symbols: ``P`` candidates, ``n`` persons.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,7 +40,12 @@ def predictions_of(
     Returns:
         Fields ``(n, ...)`` of the remaining persons, and ``cam_K`` ``(3, 3)``
         if the sample has it.
+
+    Raises:
+        ValueError: If the threshold is NaN, which every score is below.
     """
+    if math.isnan(score_thr):
+        raise ValueError('score_thr must be a number, got nan')
     fields = dict(sample['pred_instances'])
     # Candidates include all classes; class 0 is background.
     is_person = _is_person(fields)

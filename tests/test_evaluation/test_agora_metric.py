@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,12 @@ def test_broken_predictions_are_left_out_and_counted(evaluate, toy, field):
 def test_repeated_image_counts_once(evaluate, toy):
     samples = toy.samples()
     assert evaluate([*samples, samples[0]]) == evaluate(samples)
+
+
+def test_two_images_of_one_name_are_refused(evaluate, toy):
+    samples = [toy.sample(NAMES[0]), toy.sample(NAMES[0], size=(720, 1280))]
+    with pytest.raises(ValueError, match=f'have the same name {NAMES[0]}'):
+        evaluate(samples)
 
 
 def test_full_bodies_only(evaluate, toy):
@@ -270,6 +278,16 @@ def test_ground_truth(toy):
     assert truth[NAMES[0]].orientation.tolist() == [-20, 140, 235]
     assert truth[NAMES[1]].kid.tolist() == [True, False]
     assert truth[EMPTY].vertices().shape == (0, 10475, 3)
+
+
+def test_frames_of_two_splits_are_refused(toy, tmp_path):
+    """Persons of the other split would be missed."""
+    for name in ('train_SMPLX/train_0_SMPLX', 'validation_SMPLX/validation_0'):
+        path = tmp_path / f'{name}_withjv.pkl'
+        path.parent.mkdir()
+        shutil.copy(toy.folder / 'validation_0_SMPLX_withjv.pkl', path)
+    with pytest.raises(ValueError, match='frames of train and validation;'):
+        AGORAGroundTruth(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ IMAGE_SIZE = (3840, 2160)
 """Width and height of the image whose pixels all keypoints refer to."""
 
 _FRAME = re.compile(r'(\w+_)?\d+(_SMPLX)?_withjv\.pkl')
+_NUMBER = re.compile(r'_?\d+(_SMPLX)?_withjv\.pkl')
 _SHAPES: Mapping[str, tuple[int, ...]] = {
     'gt_joints_2d': (127, 2),
     'gt_joints_3d': (127, 3),
@@ -258,6 +259,12 @@ def _read_frames(
             f'{folder}: contains no data frame '
             '<split>_<number>[_SMPLX]_withjv.pkl; download "SMPL-X ground '
             'truth" from https://agora.is.tue.mpg.de'
+        )
+    splits = sorted({_NUMBER.sub('', path.name) for path in files})
+    if len(splits) > 1:
+        raise ValueError(
+            f'{folder}: contains data frames of {" and ".join(splits)}; '
+            'persons of the other split would count as missed'
         )
     seen: dict[str, Path] = {}
     for path in tqdm(files, desc='data frames', disable=len(files) < 2):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from aios.evaluation.functional import AGORAProtocol
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
 
-from .base import NumberMetric
+from .base import NumberMetric, records_by_name
 
 
 @METRICS.register_module()
@@ -48,7 +47,7 @@ class AGORAMetric(NumberMetric):
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
 
     Raises:
-        ValueError: If the protocol is unknown, or ``score_thr`` is NaN.
+        ValueError: If the protocol is unknown.
     """
 
     default_prefix = 'agora'
@@ -69,8 +68,6 @@ class AGORAMetric(NumberMetric):
         self.body_vertices = body_vertices
         self.score_thr = score_thr
         self.full_bodies_only = full_bodies_only
-        if math.isnan(score_thr):
-            raise ValueError('score_thr must be a number, got nan')
         self.protocol = AGORAProtocol(protocol)
         self._truth: AGORAGroundTruth | None = None
 
@@ -106,12 +103,21 @@ class AGORAMetric(NumberMetric):
                 record = self._evaluator.compare(image, found)
             else:
                 record = self._evaluator.without_truth(found)
-            self.results.append(record)
+            self.results.append({**record, 'img_path': sample['img_path']})
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Aggregate the images; a repeated image counts once."""
+        """Aggregate the images; a repeated image counts once.
+
+        Raises:
+            ValueError: If two images have the same name.
+        """
         truth = self._prepare()
-        records = {record['name']: record for record in results}
+        records = records_by_name(
+            results,
+            'name',
+            'name',
+            'test one resolution and one folder at a time',
+        )
         absent = [image for image in truth if image.name not in records]
         if absent:
             print_log(
