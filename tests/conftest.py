@@ -54,6 +54,17 @@ def free_body_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
+def smpl_models(
+    free_body_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of SMPL and SMPL-X files of the free body, made once."""
+    from toy_smpl import make_toy_smpl
+
+    folder = tmp_path_factory.mktemp('smpl') / 'models'
+    return make_toy_smpl(free_body_dir, folder)
+
+
+@pytest.fixture(scope='session')
 def layer(free_body_dir: Path) -> SMPLXLayer:
     """The free body, neutral; not to be changed."""
     from aios.body_models import SMPLXLayer

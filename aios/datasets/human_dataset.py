@@ -195,12 +195,20 @@ class HumanDataset(BaseDataset):
                 f'{self.dataset_name}: annotation file {self.ann_file} does '
                 f'not exist. {self.ANNOTATION_ADVICE}'
             )
-        images = self._open_labels()
+        images, identity = self._open_labels(), {}
+        if self.labels.info.get('sized_by') not in (None, self._folder()):
+            identity['sized_by'] = self._folder()
+            images = self._open_labels(**identity)
         unsized = {*images.select(images.heights == UNKNOWN_SIZE).paths()}
         missing = unsized - present_files(unsized)
         if missing != unsized:  # some arrived after labels were unpacked
-            images = self._open_labels(missing_images=digest(sorted(missing)))
+            identity['missing_images'] = digest(sorted(missing))
+            images = self._open_labels(**identity)
         return images
+
+    def _folder(self) -> str:
+        """Absolute folder of the images."""
+        return osp.abspath(self.data_prefix.get('img', ''))
 
     def _open_labels(self, **identity: Any) -> ImageList:
         self.labels = LabelStore.open(
@@ -231,7 +239,7 @@ class HumanDataset(BaseDataset):
     def _build_labels(self) -> LabelTable | Iterable[LabelTable]:
         data = HumanData.load(self.ann_file, stream=True)
         pack_meta(data)
-        self._read_image_sizes(data)
+        was_read = self._read_image_sizes(data)
         if self.flat_hand_mean == 'auto':
             flat = hand_poses_are_flat(data)
         else:
@@ -243,7 +251,11 @@ class HumanDataset(BaseDataset):
         return self._label_blocks(
             data,
             LabelOptions(**options),
-            {'flat_hand_mean': flat, 'unboxed_parts': unboxed},
+            {
+                'flat_hand_mean': flat,
+                'unboxed_parts': unboxed,
+                'sized_by': self._folder() if was_read else None,
+            },
         )
 
     @staticmethod
@@ -254,8 +266,12 @@ class HumanDataset(BaseDataset):
             block.info.update(info)
             yield block
 
-    def _read_image_sizes(self, data: HumanData) -> None:
-        """Add missing image sizes, as in files of mmhuman3d's converters."""
+    def _read_image_sizes(self, data: HumanData) -> bool:
+        """Add missing image sizes, as in files of mmhuman3d's converters.
+
+        Returns:
+            Whether they were read from the images.
+        """
         policy = (self.filter_cfg or {}).get('missing_images', 'error')
         if (
             self.label_options.image_size is not None
@@ -264,7 +280,7 @@ class HumanDataset(BaseDataset):
             or has_image_sizes(data)
             or 'image_path' not in data
         ):
-            return
+            return False
         count = add_image_sizes(
             data,
             self.data_prefix.get('img', ''),
@@ -275,6 +291,7 @@ class HumanDataset(BaseDataset):
             f'sizes of {count} images from the image files',
             logger='current',
         )
+        return True
 
     def filter_data(self) -> ImageList:
         """Apply ``filter_cfg`` and log a table of the dropped items."""

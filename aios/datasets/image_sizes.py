@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,9 +11,12 @@ from aios.utils.images import MAX_PIXELS, read_header
 
 from .faults import Fault, HumanDataError
 from .human_data import HumanData
+from .schema import path_codes
 
 UNKNOWN_SIZE = 2**15
 """Height and width of a missing image, which will be left out."""
+
+_MAX_FAULTS = 20
 
 
 def has_image_sizes(data: HumanData) -> bool:
@@ -55,30 +57,30 @@ def add_image_sizes(
         Number of images read.
 
     Raises:
-        HumanDataError: If an image is missing or unreadable; the message
-            names it.
+        HumanDataError: If images are missing or unreadable; the message
+            names the first ones.
     """
-    names, index = np.unique(
-        np.char.replace(np.asarray(data['image_path'], str), '\\', '/'),
-        return_inverse=True,
-    )
-    paths = [os.path.join(root, name) for name in names.tolist()]
-    sizes = np.full((len(paths), 2), UNKNOWN_SIZE, np.int64)
-    faults = []
-    for place, path in enumerate(paths):
+    names = [name.replace('\\', '/') for name in data['image_path']]
+    index = path_codes(names)
+    _, rows = np.unique(index, return_index=True)
+    sizes = np.full((len(rows), 2), UNKNOWN_SIZE, np.int64)
+    faults: list[Fault] = []
+    for place, row in enumerate(rows.tolist()):
+        path = os.path.join(root, names[row])
         try:
-            sizes[place] = _stored_size(path)
+            sizes[place] = stored_size(path)
         except OSError as error:
             if allow_missing and isinstance(error, FileNotFoundError):
                 continue
-            row = int(np.flatnonzero(index == place)[0])
             faults.append(_unknown_size(path, error, row))
+        if len(faults) == _MAX_FAULTS:
+            break  # a wrong folder: do not look for all images
     if faults:
         raise HumanDataError(faults)
     height, width = sizes[index].T
     meta = {**data.get('meta', {}), 'height': height, 'width': width}
     data['meta'] = meta
-    return len(paths)
+    return len(rows)
 
 
 def _unknown_size(path: str, error: OSError, row: int) -> Fault:
@@ -96,8 +98,8 @@ def _unknown_size(path: str, error: OSError, row: int) -> Fault:
     )
 
 
-def _stored_size(path: str) -> Sequence[int]:
-    """Height and width.
+def stored_size(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of an image, from its header.
 
     Raises:
         OSError: If it cannot be read.
@@ -106,4 +108,5 @@ def _stored_size(path: str) -> Sequence[int]:
         header = read_header(file)
         if header is None:
             raise OSError('of no known format')
-        return header.size[::-1]
+        width, height = header.size
+        return height, width

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from toy_smpl import chosen_vertices, make_toy_smpl
+from toy_smpl import chosen_vertices
 
 from aios.body_models import (
     BodyModelFileError,
@@ -23,29 +22,24 @@ from aios.body_models import (
 )
 
 
-@pytest.fixture(scope='module')
-def models(free_body_dir, tmp_path_factory) -> Path:
-    return make_toy_smpl(
-        free_body_dir, tmp_path_factory.mktemp('smpl') / 'models'
-    )
-
-
 @pytest.mark.parametrize('gender', ['neutral', 'male', 'female'])
-def test_bodies_are_those_of_smplx(models, gender):
+def test_bodies_are_those_of_smplx(smpl_models, gender):
     """Same parameters, fingers flat: same vertices and joints."""
     generator = torch.Generator().manual_seed(1)
     betas = torch.randn(3, 10, generator=generator)
     pose = torch.randn(3, 72, generator=generator) * 0.4
     pose[:, 66:] = 0
     transl = torch.randn(3, 3, generator=generator)
-    ours = SMPLLayer(models, gender)(betas, pose[:, :3], pose[:, 3:], transl)
-    layer = SMPLXLayer(models, gender, flat_hand_mean=True)
+    ours = SMPLLayer(smpl_models, gender)(
+        betas, pose[:, :3], pose[:, 3:], transl
+    )
+    layer = SMPLXLayer(smpl_models, gender, flat_hand_mean=True)
     other = layer(betas, None, pose[:, :3], pose[:, 3:66], transl=transl)
     assert ours.vertices.shape == (3, 6890, 3)
     torch.testing.assert_close(
         ours.joints[:, :22], other.joints[:, :22], atol=2e-5, rtol=0
     )
-    matrix = load_smplx_to_smpl(models)
+    matrix = load_smplx_to_smpl(smpl_models)
     assert matrix.shape == (6890, 10475)
     converted = other.vertices[:, chosen_vertices()]
     np.testing.assert_array_equal(
@@ -54,8 +48,8 @@ def test_bodies_are_those_of_smplx(models, gender):
     torch.testing.assert_close(ours.vertices, converted, atol=2e-5, rtol=0)
 
 
-def test_hands_turn_about_their_joints(models):
-    layer = SMPLLayer(models)
+def test_hands_turn_about_their_joints(smpl_models):
+    layer = SMPLLayer(smpl_models)
     pose = torch.zeros(1, 69)
     rest = layer(torch.zeros(1, 10), torch.zeros(1, 3), pose)
     pose[0, 63:66] = 1.0  # left hand, joint 22
@@ -66,9 +60,11 @@ def test_hands_turn_about_their_joints(models):
     assert bool((layer.mesh.weights[moved, 22] > 0).all())
 
 
-def test_files(models, tmp_path):
-    assert find_smpl(models, 'male').name.startswith('basicmodel_m')
-    assert load_h36m_regressor(models / 'smpl/SMPL_NEUTRAL.npz').shape == (
+def test_files(smpl_models, tmp_path):
+    assert find_smpl(smpl_models, 'male').name.startswith('basicmodel_m')
+    assert load_h36m_regressor(
+        smpl_models / 'smpl/SMPL_NEUTRAL.npz'
+    ).shape == (
         17,
         6890,
     )
@@ -79,7 +75,7 @@ def test_files(models, tmp_path):
     with pytest.raises(MissingBodyModelError, match='SPIN'):
         load_h36m_regressor(tmp_path)
     with pytest.raises(ValueError, match="got 'robot'"):
-        find_smpl(models, 'robot')
+        find_smpl(smpl_models, 'robot')
 
 
 @pytest.mark.parametrize(
@@ -101,8 +97,8 @@ def test_bad_correspondences(tmp_path, content, message):
         load_smplx_to_smpl(tmp_path)
 
 
-def test_bad_model(models, tmp_path):
-    with np.load(models / 'smpl/SMPL_NEUTRAL.npz') as file:
+def test_bad_model(smpl_models, tmp_path):
+    with np.load(smpl_models / 'smpl/SMPL_NEUTRAL.npz') as file:
         arrays = dict(file)
     np.savez(tmp_path / 'SMPL_MALE.npz', **(arrays | {'weights': [[1.0]]}))
     with pytest.raises(BodyModelFileError, match=r'\[weights\]: expected'):
@@ -112,4 +108,4 @@ def test_bad_model(models, tmp_path):
     with pytest.raises(BodyModelFileError, match='lacks posedirs'):
         SMPLLayer(tmp_path, 'female')
     with pytest.raises(BodyModelFileError, match='num_betas is 11'):
-        SMPLLayer(models, num_betas=11)
+        SMPLLayer(smpl_models, num_betas=11)

@@ -93,8 +93,13 @@ def arrays():
 class ToyFile(SimpleNamespace):
     """An annotation file, ``ann_file``, with images below ``root``."""
 
-    def open(self, **options):
-        return HumanDataset(self.ann_file, str(self.root), **options)
+    def open(self, kind=HumanDataset, **options):
+        return kind(self.ann_file, str(self.root), **options)
+
+    def labels(self, kind=HumanDataset, index=0, **options):
+        """Labels of one image."""
+        dataset = self.open(kind, **options)
+        return dataset.get_data_info(index)['instances_arrays']
 
 
 @pytest.fixture

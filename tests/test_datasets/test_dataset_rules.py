@@ -18,13 +18,6 @@ from aios.datasets import (
 from aios.datasets.finite import find_non_finite
 from aios.structures import SMPLX_137, SMPLX_ROTATIONS_53
 
-
-def persons(files, kind=HumanDataset, index=0, **kwargs):
-    """Labels of one image."""
-    dataset = kind(files.ann_file, str(files.root), **kwargs)
-    return dataset.get_data_info(index)['instances_arrays']
-
-
 # -- UBody --------------------------------------------------------------------
 
 
@@ -65,7 +58,7 @@ def test_ubody_confidence_is_the_third_column(toy, ubody):
     ubody['keypoints2d_ubody'][0, 20, 2] = 0
     ubody['meta']['righthand_valid'][1] = 0
     ubody['lhand_bbox_xywh'][1, 4] = 0
-    labels = persons(write(toy, ubody), UBodyDataset)
+    labels = write(toy, ubody).labels(UBodyDataset)
     wrist = SMPLX_137.index('left_wrist')
     assert labels['keypoints_weight'][:, wrist].tolist() == [0, 1]
     # 3-D joints count where their 2-D ones do.
@@ -111,7 +104,7 @@ def test_ubody_confidence_is_the_third_column(toy, ubody):
 )
 def test_ubody_leaves_out(toy, ubody, rule, change):
     files = write(toy, ubody)
-    assert len(persons(files, UBodyDataset)['labels']) == 2
+    assert len(files.labels(UBodyDataset)['labels']) == 2
     change(ubody)
     dataset = UBodyDataset(write(toy, ubody).ann_file, str(files.root))
     (dropped,) = dataset.labels.info['dropped']
@@ -150,7 +143,7 @@ def test_coco_takes_annotated_joints_and_no_3d(toy, arrays):
     arrays['keypoints2d_ori'][..., 2] = 1
     arrays['keypoints2d_ori_mask'] = np.ones(190, np.uint8)
     arrays['meta']['smplx_valid'] = [0, 1, 1, 1, 1, 1]
-    labels = persons(toy(), COCONADataset)
+    labels = toy().labels(COCONADataset)
     np.testing.assert_array_equal(
         labels['keypoints'][:, 0], arrays['keypoints2d_ori'][:2, 0, :2]
     )
@@ -162,8 +155,8 @@ def test_coco_takes_annotated_joints_and_no_3d(toy, arrays):
 def test_zero_expressions_of_bedlam_supervise_as_published(toy, arrays):
     arrays['smplx']['expression'][:] = 0
     files = toy()
-    assert persons(files, BEDLAMDataset)['smplx_expression_valid'].all()
-    off = persons(files, BEDLAMDataset, expression_supervises=False)
+    assert files.labels(BEDLAMDataset)['smplx_expression_valid'].all()
+    off = files.labels(BEDLAMDataset, expression_supervises=False)
     assert not off['smplx_expression_valid'].any()
 
 
@@ -189,7 +182,7 @@ def test_confidence_counts_once(toy, arrays):
     """It is a weight, not squared, in 2-D and in 3-D."""
     arrays['keypoints2d_smplx'][0, 20, 2] = 0.5
     arrays['keypoints3d_smplx'][0, 20, 3] = 0.25
-    labels = persons(toy())
+    labels = toy().labels()
     wrist = SMPLX_137.index('left_wrist')
     assert labels['keypoints_weight'][0, wrist] == 0.5
     assert labels['keypoints_visible'][0, wrist] == 0.5
@@ -214,7 +207,7 @@ def test_preferred_key_points(toy, arrays, first, second, label):
     del arrays[f'{name}_mask']
     arrays[second] = own * 0.25
     arrays[first] = own
-    labels = persons(toy())
+    labels = toy().labels()
     got = labels[label][0, SMPLX_137.index('left_wrist')]
     wrist = own[0, 20, : len(got)]
     root = own[0, 0, :3] if label == 'keypoints3d' else 0
@@ -223,7 +216,7 @@ def test_preferred_key_points(toy, arrays, first, second, label):
 
 def test_smplh_supervises_hands_but_no_face(toy, arrays):
     arrays['smplh'] = arrays.pop('smplx')
-    labels = persons(toy())
+    labels = toy().labels()
     valid = labels['smplx_pose_valid']
     for group, expected in (('left_hand', 1), ('right_hand', 1), ('face', 0)):
         assert (valid[:, SMPLX_ROTATIONS_53.groups[group]] == expected).all()
@@ -233,7 +226,7 @@ def test_smplh_supervises_hands_but_no_face(toy, arrays):
 
 def test_expressions_that_the_file_rejects(toy, arrays):
     arrays['smplx']['expr_valid'] = np.array([0, 1, 1, 1, 1, 1])
-    labels = persons(toy())
+    labels = toy().labels()
     assert labels['smplx_expression_valid'].tolist() == [0, 1]
     assert labels['face_valid'].tolist() == [1, 1]
 
@@ -262,7 +255,7 @@ def test_duplicates_of_persons_that_are_left_out(toy, ubody):
     """One of two persons with the same box stays."""
     ubody['meta']['valid_label'][0] = 0
     ubody['bbox_xywh'][1] = ubody['bbox_xywh'][0]
-    labels = persons(write(toy, ubody), UBodyDataset)
+    labels = write(toy, ubody).labels(UBodyDataset)
     x, y, w, h = ubody['bbox_xywh'][1, :4]
     np.testing.assert_allclose(
         labels['bboxes'], [[x, y, x + w, y + h]], rtol=1e-5
@@ -276,7 +269,7 @@ def test_confidences_of_other_programs(toy, arrays):
     names = ('pelvis', 'left_hip', 'right_hip', 'left_knee', 'right_knee')
     chosen = list(SMPLX_137.indices(names))
     with pytest.warns(UserWarning, match='are read as 0 and 1'):
-        labels = persons(toy())
+        labels = toy().labels()
     for name in ('keypoints_weight', 'keypoints3d_visible'):
         assert labels[name][0, chosen].tolist() == [1, 1, 1, 0.5, 0]
 
@@ -286,7 +279,7 @@ def test_percentages_are_no_confidences(toy, arrays, key):
     arrays[key][3:5, 20, -1] = 87
     message = rf'wrong_confidence\] {key}, row 3 and 1 more.*got 87'
     with pytest.raises(HumanDataError, match=message):
-        persons(toy())
+        toy().labels()
 
 
 def test_joints_without_confidence(toy, arrays):
@@ -321,7 +314,7 @@ def test_parameters_without_labels(toy, arrays):
     arrays['lhand_bbox_xywh'][1, 4] = 1
     (fault,) = find_non_finite(arrays)
     assert (fault.field, fault.row) == ('smplx.left_hand_pose', 1)
-    assert len(persons(toy())['labels']) == 1
+    assert len(toy().labels()['labels']) == 1
 
 
 def test_smpl_that_the_file_lacks(toy):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 
+import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -12,19 +13,13 @@ from mmengine.dataset import ConcatDataset
 
 from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData, HumanDataError, HumanDataset
+from aios.datasets.image_sizes import add_image_sizes
 from aios.registry import MODELS
 from aios.structures import (
     HUMAN_DATA_190,
     SMPLX_137,
     SMPLX_ROTATIONS_53,
 )
-
-
-def labels(files, index=0, **kwargs):
-    """Labels of one image."""
-    dataset = files.open(**kwargs)
-    return dataset.get_data_info(index)['instances_arrays']
-
 
 # -- images and rows --------------------------------------------------------
 
@@ -81,7 +76,7 @@ def test_metainfo_of_a_config_in_python_syntax(toy):
 
 
 def test_key_points_are_those_of_the_file(toy, arrays):
-    persons = labels(toy())
+    persons = toy().labels()
     joint = SMPLX_137.index('left_wrist')
     source = arrays['keypoints2d_smplx'][0, 20]
     np.testing.assert_array_equal(persons['keypoints'][0, joint], source[:2])
@@ -93,7 +88,7 @@ def test_key_points_are_those_of_the_file(toy, arrays):
     # The eyeballs are where the model has them: left first.
     eyes = arrays['keypoints2d_smplx'][0, [57, 56], :2]
     np.testing.assert_array_equal(persons['keypoints'][0, [67, 68]], eyes)
-    swapped = labels(toy(), legacy_eye_swap=True)
+    swapped = toy().labels(legacy_eye_swap=True)
     np.testing.assert_array_equal(swapped['keypoints'][0, [68, 67]], eyes)
 
 
@@ -131,6 +126,19 @@ def test_image_sizes_are_read_from_the_images(toy, arrays):
     assert dataset.get_data_info(0)['width'] == 640
 
 
+def test_image_sizes_are_those_of_the_folder(toy, arrays, tmp_path):
+    """Labels that were unpacked with other images are not used."""
+    del arrays['meta']['height']
+    files, small = toy(), tmp_path / 'small'
+    (small / 'images').mkdir(parents=True)
+    for number in range(3):
+        image = np.zeros((120, 160, 3), np.uint8)
+        cv2.imwrite(str(small / f'images/{number:06d}.png'), image)
+    for folder, height in ((files.root, 240), (small, 120), (files.root, 240)):
+        dataset = files.open(data_prefix={'img': str(folder)})
+        assert dataset.get_data_info(0)['height'] == height
+
+
 @pytest.mark.parametrize('content', [None, b'GIF89a', b'no image'])
 def test_images_without_a_size_are_named(toy, arrays, content):
     del arrays['meta']['width']
@@ -143,6 +151,14 @@ def test_images_without_a_size_are_named(toy, arrays, content):
         HumanDataError, match=r'row 3: .*000002\.png.*image_size'
     ):
         files.open()
+
+
+def test_images_in_another_folder_are_not_all_looked_for(tmp_path):
+    data = HumanData({'image_path': [f'{i // 2}.jpg' for i in range(99)]})
+    with pytest.raises(HumanDataError) as caught:
+        add_image_sizes(data, tmp_path)
+    rows = [fault.row for fault in caught.value.faults]
+    assert rows == [*range(0, 40, 2)]
 
 
 def test_missing_images_need_no_size_where_they_are_dropped(toy, arrays):
@@ -194,7 +210,7 @@ def test_persons_with_different_cameras_have_none(toy, arrays):
 
 
 def test_everything_supervises_in_a_complete_file(toy):
-    persons = labels(toy())
+    persons = toy().labels()
     for name, value in persons.items():
         if name.endswith('valid') or name == 'has_3d':
             assert (value == 1).all(), name
@@ -204,7 +220,7 @@ def test_everything_supervises_in_a_complete_file(toy):
 
 def test_person_without_a_fit_trains_only_the_detector(toy, arrays):
     arrays['meta']['smplx_valid'] = [0, 1, 1, 1, 1, 1]
-    persons = labels(toy())
+    persons = toy().labels()
     for name in ('smplx_pose', 'smplx_betas', 'smplx_expression'):
         assert not persons[f'{name}_valid'][0].any()
         assert not persons[name][0].any()
@@ -212,7 +228,7 @@ def test_person_without_a_fit_trains_only_the_detector(toy, arrays):
     assert persons['lhand_valid'].tolist() == [0, 1]
     assert persons['keypoints_visible'][0].all()
     assert persons['keypoints_weight'][0].all()
-    masked = labels(toy(), parts_mask_keypoints=True)
+    masked = toy().labels(parts_mask_keypoints=True)
     assert not masked['keypoints_weight'][0].any()
     assert not masked['keypoints3d_visible'][0].any()
     assert masked['keypoints_visible'][0].all()
@@ -228,7 +244,7 @@ PARTS = [
 @pytest.mark.parametrize(('part', 'group'), PARTS)
 def test_missing_part(toy, arrays, part, group):
     arrays[f'{part}_bbox_xywh'][0, 4] = 0
-    persons = labels(toy(), parts_mask_keypoints=True)
+    persons = toy().labels(parts_mask_keypoints=True)
     rotations = list(SMPLX_ROTATIONS_53.groups[group])
     others = np.setdiff1d(np.arange(53), rotations)
     assert persons[f'{part}_valid'].tolist() == [0, 1]
@@ -244,7 +260,7 @@ def test_missing_part(toy, arrays, part, group):
 @pytest.mark.parametrize('field', ['left_hand_pose', 'expression'])
 def test_missing_parameters(toy, arrays, field):
     del arrays['smplx'][field]
-    persons = labels(toy())
+    persons = toy().labels()
     part = 'lhand' if field == 'left_hand_pose' else 'face'
     assert not persons[f'{part}_valid'].any()
     assert persons['rhand_valid'].all()
@@ -253,7 +269,7 @@ def test_missing_parameters(toy, arrays, field):
 
 def test_missing_part_boxes_mean_missing_parts(toy, arrays):
     del arrays['rhand_bbox_xywh']
-    persons = labels(toy())
+    persons = toy().labels()
     assert not persons['rhand_valid'].any()
     assert persons['lhand_valid'].all()
 
@@ -261,7 +277,7 @@ def test_missing_part_boxes_mean_missing_parts(toy, arrays):
 def test_flags_of_the_file_can_decide(toy, arrays):
     arrays['lhand_bbox_xywh'][0, 4] = 0
     arrays['meta']['righthand_valid'] = [0, 1, 1, 1, 1, 1]
-    persons = labels(toy(), part_valid_source='meta')
+    persons = toy().labels(part_valid_source='meta')
     # The left hand's box is missing, its rotations are not.
     assert persons['lhand_valid'].tolist() == [0, 1]
     rotation = SMPLX_ROTATIONS_53.index('left_index_1')
@@ -277,7 +293,7 @@ def test_smpl_supervises_no_hands_no_face_and_no_shape(toy, arrays):
         'betas': np.ones((6, 10), np.float32),
     }
     del arrays['smplx']
-    persons = labels(toy(), parts_mask_keypoints=True)
+    persons = toy().labels(parts_mask_keypoints=True)
     valid = persons['smplx_pose_valid']
     assert valid[:, :22].all()  # also both wrists
     assert not valid[:, 22:].any()
@@ -290,7 +306,7 @@ def test_smpl_supervises_no_hands_no_face_and_no_shape(toy, arrays):
 def test_no_body_model_and_no_3d(toy, arrays):
     for key in [k for k in arrays if k.startswith(('smplx', 'keypoints3d'))]:
         del arrays[key]
-    persons = labels(toy())
+    persons = toy().labels()
     assert not persons['smplx_pose_valid'].any()
     assert not persons['has_3d'].any()
     assert persons['keypoints3d'].shape == (2, 137, 3)
@@ -298,7 +314,7 @@ def test_no_body_model_and_no_3d(toy, arrays):
 
 
 def test_3d_can_be_switched_off(toy):
-    persons = labels(toy(), has_3d=False)
+    persons = toy().labels(has_3d=False)
     assert not persons['has_3d'].any()
     assert not persons['keypoints3d_visible'].any()
 
@@ -308,14 +324,14 @@ def test_3d_can_be_switched_off(toy):
 
 def test_flat_arrays_extra_coefficients_and_unknown_keys(toy, arrays):
     smplx = arrays['smplx']
-    expected = labels(toy())
+    expected = toy().labels()
     smplx['body_pose'] = smplx['body_pose'].reshape(6, 63)
     smplx['left_hand_pose'] = smplx['left_hand_pose'].reshape(6, 45)
     smplx['betas'] = np.hstack((smplx['betas'], np.ones((6, 1), np.float32)))
     smplx['flat_hand_mean'] = [False]
     arrays['keypoints2d_extra'] = np.zeros((6, 3))
     del arrays['keypoints2d_smplx_mask'], arrays['keypoints3d_smplx_mask']
-    persons = labels(toy(name='odd.npz'))
+    persons = toy(name='odd.npz').labels()
     for name, value in expected.items():
         np.testing.assert_array_equal(persons[name], value, err_msg=name)
 
@@ -323,14 +339,14 @@ def test_flat_arrays_extra_coefficients_and_unknown_keys(toy, arrays):
 def test_key_point_choice(toy, arrays):
     other = arrays['keypoints2d_smplx'] * 0.5
     arrays['keypoints2d_original'] = other
-    chosen = labels(toy())['keypoints']
+    chosen = toy().labels()['keypoints']
     np.testing.assert_array_equal(
         chosen[0, 0], arrays['keypoints2d_smplx'][0, 0, :2]
     )
-    chosen = labels(toy(), kps2d_key='keypoints2d_original')['keypoints']
+    chosen = toy().labels(kps2d_key='keypoints2d_original')['keypoints']
     np.testing.assert_array_equal(chosen[0, 0], other[0, 0, :2])
     with pytest.raises(HumanDataError, match='keypoints2d_gta'):
-        labels(toy(), kps2d_key='keypoints2d_gta')
+        toy().labels(kps2d_key='keypoints2d_gta')
 
 
 @pytest.mark.parametrize('key', ['bbox_xywh', 'image_path'])
@@ -346,7 +362,7 @@ def test_missing_key(toy, arrays, key):
 def test_missing_key_points(toy, arrays):
     del arrays['keypoints2d_smplx']
     with pytest.raises(HumanDataError, match='keypoints2d_smplx'):
-        labels(toy())
+        toy().labels()
 
 
 def test_neutral_shape(toy, arrays):
@@ -354,13 +370,13 @@ def test_neutral_shape(toy, arrays):
     neutral[1] = 5
     arrays['smplx']['betas_neutral'] = neutral
     kwargs = {'use_betas_neutral': True, 'max_neutral_beta': 3.0}
-    persons = labels(toy(), **kwargs)
+    persons = toy().labels(**kwargs)
     assert not persons['smplx_betas'].any()
     assert persons['smplx_betas_valid'].tolist() == [1, 0]
     assert persons['gender'].tolist() == [-1, -1]
     for other in (
-        labels(toy(), test_mode=True, **kwargs),
-        labels(toy()),
+        toy().labels(test_mode=True, **kwargs),
+        toy().labels(),
     ):
         np.testing.assert_array_equal(
             other['smplx_betas'], arrays['smplx']['betas'][:2]
@@ -372,7 +388,7 @@ def test_flat_hands_become_relative(toy, arrays, free_body_dir):
     from aios.body_models import find_body_model, load_body_model_arrays
 
     body = load_body_model_arrays(find_body_model(free_body_dir, 'neutral'))
-    relative = labels(toy())['smplx_pose']
+    relative = toy().labels()['smplx_pose']
     arrays['smplx']['left_hand_pose'] = arrays['smplx'][
         'left_hand_pose'
     ] + body['hands_meanl'].reshape(15, 3).astype(np.float32)
@@ -381,23 +397,23 @@ def test_flat_hands_become_relative(toy, arrays, free_body_dir):
     ] + body['hands_meanr'].reshape(15, 3).astype(np.float32)
     del arrays['misc']['flat_hand_mean']
     kwargs = {'body_model_path': str(free_body_dir)}
-    forced = labels(toy(), flat_hand_mean=True, **kwargs)
+    forced = toy().labels(flat_hand_mean=True, **kwargs)
     np.testing.assert_allclose(forced['smplx_pose'], relative, atol=1e-6)
     arrays['smplx']['flat_hand_mean'] = [True] * 6
-    read = labels(toy(), **kwargs)
+    read = toy().labels(**kwargs)
     np.testing.assert_allclose(read['smplx_pose'], relative, atol=1e-6)
     arrays['misc']['flat_hand_mean'] = False
     with pytest.raises(HumanDataError, match='both true and false'):
-        labels(toy())
+        toy().labels()
 
 
 def test_no_person_is_a_child_unless_the_file_says_so(toy, arrays):
     """Without ``is_kid`` and ``occ`` everybody supervises."""
     rules = {'kids_shape_supervises': False, 'max_occlusion': 97}
-    assert labels(toy(), **rules)['smplx_betas_valid'].all()
+    assert toy().labels(**rules)['smplx_betas_valid'].all()
     arrays['meta']['is_kid'] = [1, 0, 0, 0, 0, 0]
     arrays['meta']['occ'] = [0, 97, 0, 0, 0, 0]
-    persons = labels(toy(), **rules)
+    persons = toy().labels(**rules)
     assert persons['smplx_betas_valid'].tolist() == [0, 0]
     assert persons['smplx_pose_valid'].any(axis=1).tolist() == [True, False]
     assert persons['keypoints_weight'].any(axis=1).tolist() == [True, False]
@@ -409,7 +425,7 @@ def test_3d_joints_without_a_pelvis_do_not_supervise(toy, arrays):
     for name in ('pelvis', 'pelvis_extra', 'pelvis_openpose'):
         arrays['keypoints3d_smplx'][0, HUMAN_DATA_190.index(name)] = 0
     for follow in (False, True):
-        persons = labels(toy(), keypoints3d_follow_2d=follow)
+        persons = toy().labels(keypoints3d_follow_2d=follow)
         visible = persons['keypoints3d_visible']
         assert visible.any(axis=1).tolist() == [False, True]
         assert persons['keypoints_visible'].all()
@@ -418,7 +434,7 @@ def test_3d_joints_without_a_pelvis_do_not_supervise(toy, arrays):
 def test_3d_joints_can_follow_2d_ones(toy, arrays):
     arrays['keypoints2d_smplx'][0, 20, 2] = 0
     joint = SMPLX_137.index('left_wrist')
-    assert labels(toy())['keypoints3d_visible'][0, joint] == 1
-    persons = labels(toy(), keypoints3d_follow_2d=True)
+    assert toy().labels()['keypoints3d_visible'][0, joint] == 1
+    persons = toy().labels(keypoints3d_follow_2d=True)
     assert persons['keypoints3d_visible'][0, joint] == 0
     assert persons['keypoints3d_visible'][1, joint] == 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ import toy_smpl_releases as releases
 from gt_fields import check_gt_instances
 from hostile_pickles import Call
 from toy_bodies import hide_files
-from toy_smpl import make_toy_smpl
 from toy_smpl_releases import FOCAL, HEIGHT, WIDTH
 
 from aios.body_models import MissingBodyModelError
@@ -34,13 +34,6 @@ PIPELINE = [
     {'type': 'WholeBodyResize', 'scale': (200, 150)},
     {'type': 'PackWholeBodyInputs'},
 ]
-
-
-@pytest.fixture(scope='module')
-def smpl(free_body_dir, tmp_path_factory) -> Path:
-    return make_toy_smpl(
-        free_body_dir, tmp_path_factory.mktemp('smpl') / 'models'
-    )
 
 
 def check_rows(data: HumanData, truth: dict[str, list], shared: int) -> None:
@@ -81,16 +74,16 @@ def check_parameters(data: HumanData, models: Path) -> None:
         assert np.abs(joints[0, :22] - points[row]).max() < 1e-4
 
 
-def test_3dpw(smpl, tmp_path):
+def test_3dpw(smpl_models, tmp_path):
     root, out = tmp_path / '3DPW', tmp_path / '3dpw_test.npz'
-    truth = releases.make_3dpw(root, smpl)
+    truth = releases.make_3dpw(root, smpl_models)
     hide_files(root)
     summary = convert(PW3DConverter(root), out)
     assert summary.counts['camera not aligned'] == 2
     assert not summary.missing
     data = HumanData.load(out)
     check_rows(data, truth, 22)
-    check_parameters(data, smpl)
+    check_parameters(data, smpl_models)
     assert sorted(data['meta']['gender']) == [*['female'] * 2, *['male'] * 5]
     dataset = PW3DDataset(
         str(out), str(root), {'img': ''}, PIPELINE, test_mode=True
@@ -103,20 +96,24 @@ def test_3dpw(smpl, tmp_path):
     assert sorted(map(len, persons)) == [1, 1, 1, 2, 2]
 
 
-def test_emdb(smpl, tmp_path):
+def test_emdb(smpl_models, tmp_path):
     root = tmp_path / 'EMDB'
     persons = releases.make_emdb(root)
     hide_files(root)
     for split, name in (('emdb1', 'P1/14_outdoor_climb'), ('all', None)):
         out = tmp_path / f'emdb_{split}.npz'
-        convert(EMDBConverter(root, split, str(smpl)), out)
+        convert(EMDBConverter(root, split, str(smpl_models)), out)
         data = HumanData.load(out)
-        check_parameters(data, smpl)
+        check_parameters(data, smpl_models)
         truth: dict[str, list] = {}
         for unit in [name] if name else persons:
             person = persons[unit]
             joints = smpl_joints(
-                person.pose, person.betas, person.transl, str(smpl), 'female'
+                person.pose,
+                person.betas,
+                person.transl,
+                str(smpl_models),
+                'female',
             )
             for frame in np.flatnonzero(person.good):
                 matrix = person.extrinsics[frame]
@@ -135,20 +132,23 @@ def test_emdb(smpl, tmp_path):
     )
 
 
-def test_rich(smpl, tmp_path):
+def test_rich(smpl_models, tmp_path):
     root, out = tmp_path / 'RICH', tmp_path / 'rich_test.npz'
-    truth = releases.make_rich(root, smpl)
+    truth = releases.make_rich(root, smpl_models)
     (root / next(iter(truth))).unlink()  # a frame that was not extracted
     truth.pop(next(iter(truth)))
+    folder = root / 'images/test/Gym_013_018_lift'
+    shutil.copytree(folder / 'cam_02', folder / 'cam_05')
     hide_files(root)
-    summary = convert(RICHConverter(root, 'test', str(smpl)), out)
+    summary = convert(RICHConverter(root, 'test', str(smpl_models)), out)
     assert summary.counts['missing image'] == 2
+    assert summary.counts['camera without calibration'] == 1
     data = HumanData.load(out)
     check_rows(data, truth, 127)
     params = data['smplx']
     for row, gender in enumerate(data['meta']['gender']):
         body = {k: v[row : row + 1] for k, v in params.items()}
-        joints = smplx_joints(body, str(smpl), gender)
+        joints = smplx_joints(body, str(smpl_models), gender)
         stored = data.joints('keypoints3d_smplx', 'smplx_144')[row, :, :3]
         assert np.abs(joints[0] - stored).max() < 1e-4
     dataset = RICHDataset(
@@ -157,9 +157,9 @@ def test_rich(smpl, tmp_path):
     assert [len(s['data_samples'].gt_instances) for s in dataset] == [2, 2, 2]
 
 
-def test_bad_releases(smpl, tmp_path):
+def test_bad_releases(smpl_models, tmp_path):
     root = tmp_path / '3DPW'
-    releases.make_3dpw(root, smpl)
+    releases.make_3dpw(root, smpl_models)
     file = root / 'sequenceFiles/test/alone_01.pkl'
     content = pickle.loads(file.read_bytes())
     for name, value, message in (
@@ -184,11 +184,15 @@ def test_bad_releases(smpl, tmp_path):
         )
 
     rich = tmp_path / 'RICH'
-    releases.make_rich(rich, smpl)
+    releases.make_rich(rich, smpl_models)
     calibration = rich / 'scan_calibration/Gym/calibration/000.xml'
     calibration.write_text('<opencv_storage></opencv_storage>')
     with pytest.raises(ConverterError, match='000.xml.*CameraMatrix'):
-        RICHConverter(rich, 'test', str(smpl)).convert('Gym_013_018_lift')
+        RICHConverter(rich, 'test', str(smpl_models)).convert(
+            'Gym_013_018_lift'
+        )
     calibration.write_text('no xml')
     with pytest.raises(ConverterError, match='000.xml: not XML'):
-        RICHConverter(rich, 'test', str(smpl)).convert('Gym_013_018_lift')
+        RICHConverter(rich, 'test', str(smpl_models)).convert(
+            'Gym_013_018_lift'
+        )

@@ -10,7 +10,6 @@ import torch
 import toy_smpl_releases as releases
 from mmengine.logging import MessageHub, MMLogger
 from script_loader import load_script
-from toy_smpl import make_toy_smpl
 
 from aios.datasets.converters import (
     EMDBConverter,
@@ -51,25 +50,18 @@ BENCHMARKS = {
 }
 
 
-@pytest.fixture(scope='module')
-def models(free_body_dir, tmp_path_factory) -> Path:
-    return make_toy_smpl(
-        free_body_dir, tmp_path_factory.mktemp('smpl') / 'models'
-    )
-
-
 @pytest.mark.parametrize('name', BENCHMARKS)
-def test_release_to_numbers(name, models, tmp_path, monkeypatch):
+def test_release_to_numbers(name, smpl_models, tmp_path, monkeypatch):
     prefix, folder, kind, split, persons, errors = BENCHMARKS[name]
     monkeypatch.setenv('AIOS_DATA', str(tmp_path / 'data'))
-    monkeypatch.setenv('AIOS_BODY_MODELS', str(models))
+    monkeypatch.setenv('AIOS_BODY_MODELS', str(smpl_models))
     root = tmp_path / 'data/datasets' / folder
     if folder == 'EMDB':
         releases.make_emdb(root)
     elif folder == 'RICH':
-        releases.make_rich(root, models)
+        releases.make_rich(root, smpl_models)
     else:
-        releases.make_3dpw(root, models)
+        releases.make_3dpw(root, smpl_models)
     said = run_command([kind.NAME, str(root), '--split', split])
     assert f' {persons} persons' in said
     config = tmp_path / 'config.py'

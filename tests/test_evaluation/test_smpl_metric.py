@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +11,6 @@ from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 from toy_persons import SCALE, SIZE
-from toy_smpl import make_toy_smpl
 
 from aios.body_models import MissingBodyModelError, SMPLXLayer
 from aios.evaluation.functional import MeshPart, part_errors
@@ -28,15 +25,8 @@ every_benchmark = pytest.mark.parametrize('kind', EVERY)
 
 
 @pytest.fixture(scope='module')
-def models(free_body_dir, tmp_path_factory) -> Path:
-    return make_toy_smpl(
-        free_body_dir, tmp_path_factory.mktemp('smpl') / 'models'
-    )
-
-
-@pytest.fixture(scope='module')
-def layer(models) -> SMPLXLayer:
-    return SMPLXLayer(models, flat_hand_mean=True)
+def layer(smpl_models) -> SMPLXLayer:
+    return SMPLXLayer(smpl_models, flat_hand_mean=True)
 
 
 def make_sample(
@@ -113,8 +103,8 @@ def samples(layer) -> list[DetDataSample]:
 
 
 @pytest.fixture(scope='module')
-def body_model(models) -> dict:
-    return dict(type='SMPLLayer', model_path=str(models))
+def body_model(smpl_models) -> dict:
+    return dict(type='SMPLLayer', model_path=str(smpl_models))
 
 
 @every_benchmark

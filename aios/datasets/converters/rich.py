@@ -27,8 +27,9 @@ class RICHConverter(Converter):
     """RICH's SMPL-X bodies, for every camera of a sequence.
 
     Bodies are transformed from the frame of the first camera to the others
-    by the calibration of the scene, without its lens distortion.  Hand poses
-    are converted from 12 PCA coefficients to axis-angle.
+    by the calibration of the scene, without its lens distortion.  Cameras
+    without calibration are left out.  Hand poses are converted from 12 PCA
+    coefficients to axis-angle.
 
     Args:
         root: Folder with ``images/<split>/<sequence>/cam_<c>/<f>_<c>.jpeg``
@@ -54,7 +55,7 @@ class RICHConverter(Converter):
     def convert(self, unit: str) -> PersonTable:
         """Persons of one sequence in all cameras."""
         table, views = PersonTable(), []
-        cameras = list(self._cameras(unit))
+        cameras = list(self._cameras(unit, table))
         for subject, files in sorted(self._fits(unit).items()):
             gender = self._gender(subject)
             paths = [file for _, file in files]
@@ -77,14 +78,16 @@ class RICHConverter(Converter):
                 fits.setdefault(file.stem, []).append(entry)
         return fits
 
-    def _cameras(self, unit: str) -> Iterator[_Camera]:
-        folder = self.require('images', self.split, unit)
+    def _cameras(self, unit: str, table: PersonTable) -> Iterator[_Camera]:
+        images = self.require('images', self.split, unit)
         scene = unit.split('_')[0]
-        for path in visible_paths(folder, 'cam_*'):
+        folder = self.require('scan_calibration', scene, 'calibration')
+        for path in visible_paths(images, 'cam_*'):
             number = int(path.name.removeprefix('cam_'))
-            file = self.require(
-                'scan_calibration', scene, 'calibration', f'{number:03d}.xml'
-            )
+            file = folder / f'{number:03d}.xml'
+            if not file.is_file():
+                table.counts['camera without calibration'] += 1
+                continue
             camera = _Camera(self.root, path, file)
             if camera.images:
                 yield camera

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from aios.datasets.image_sizes import stored_size
 from aios.utils.folders import visible_paths
 from aios.utils.safe_io import load_pickle
 
@@ -258,9 +258,7 @@ class EMDBConverter(_SMPLConverter):
 
 def image_size(path: Path) -> tuple[int, int]:
     """Height and width of an image."""
-    image = cv2.imread(
-        str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    )
-    if image is None:
-        raise ConverterError(f'{path}: cannot be read as an image')
-    return image.shape[0], image.shape[1]
+    try:
+        return stored_size(path)
+    except OSError as error:
+        raise ConverterError(f'{path}: is no image ({error})') from error
