@@ -16,6 +16,7 @@ import math
 import os.path as osp
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,15 @@ MARKERS = (
 )
 """Folders after which the paths of the published caches are portable."""
 
+# Other options of labels concern the annotation file, or what the program
+# that wrote the cache has done already.
+_OPTIONS = frozenset(
+    (
+        *('has_3d', 'expression_supervises', 'use_betas_neutral'),
+        *('max_neutral_beta', 'max_occlusion', 'kids_shape_supervises'),
+        'keypoints3d_follow_2d',
+    )
+)
 _ATTRIBUTES = ('data_len', 'data_strategy')
 _POSES = {
     'root_pose': 3,
@@ -95,6 +105,7 @@ class AiOSCacheDataset(HumanDataset):
 
     Raises:
         HumanDataError: If the file is invalid, or a path has no marker.
+        ValueError: If an option has no effect on a cache.
     """
 
     ANNOTATION_ADVICE = (
@@ -116,6 +127,12 @@ class AiOSCacheDataset(HumanDataset):
         if binary_confidence is None:
             binary_confidence = benchmark == 'UBodyDataset'
         self.binary_confidence = binary_confidence
+        every = {option.name for option in fields(LabelOptions)}
+        if unused := sorted((every - _OPTIONS) & set(kwargs)):
+            raise ValueError(
+                f'{ann_file}: a cache has no use for the options {unused}; '
+                f'allowed are {sorted(_OPTIONS)}'
+            )
         if benchmark is not None:
             kwargs = _rules(benchmark, kwargs)
         super().__init__(
@@ -297,10 +314,7 @@ def reroot(path: str, markers: Sequence[str] = MARKERS) -> str | None:
 def _rules(benchmark: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
     known = [name for name in benchmarks.__all__ if name.endswith('Dataset')]
     check_choice('benchmark', benchmark, known)
-    rules = getattr(benchmarks, benchmark).with_defaults(kwargs)
-    if 'sample_interval' not in kwargs:
-        rules.pop('sample_interval', None)
-    return rules
+    return getattr(benchmarks, benchmark).with_defaults(kwargs)
 
 
 def _items(path: str) -> Iterator[tuple[str, dict[str, Any]]]:

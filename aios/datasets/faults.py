@@ -23,6 +23,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         'wrong_length': 'an array does not have one entry per row',
         'wrong_mask': 'a joint mask does not fit its keypoints',
         'wrong_frame_range': 'rows of an image are not given correctly',
+        'duplicate_image': 'an image without persons is listed twice',
         'wrong_confidence': 'a confidence is not in 0..1',
         'unknown_convention': 'a joint convention has an unknown name',
         'unknown_gender': "a gender is not 'neutral', 'male' or 'female'",

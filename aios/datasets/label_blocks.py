@@ -84,12 +84,12 @@ def label_blocks(
     cuts = np.searchsorted(ends, np.arange(0, len(rows), max_rows), 'right')
     cuts = np.unique([0, *cuts, len(counts)])
     persons, ignored = 0, 0
-    dropped: list[DropCount] = []
+    dropped = _rows_without_range(data)
     info: dict[str, Any] = {
         'kps2d_key': keys[0],
         'kps3d_key': keys[1],
         'body_model': body_model_of(data),
-        'num_rows': len(rows),
+        'num_rows': len(rows) + sum(count.persons for count in dropped),
         'num_images': len(counts),
     }
     columns: dict[str, np.ndarray] = {}
@@ -140,6 +140,15 @@ def _rows_of_images(
     return rows, counts
 
 
+def _rows_without_range(data: HumanData) -> list[DropCount]:
+    """Count rows that ``frame_range`` assigns to no image."""
+    rows, _ = data.image_rows(group_by_image=False)
+    left = np.ones(len(data), bool)
+    left[rows] = False
+    count = int(left.sum())
+    return [DropCount('no_range', count, int(left.argmax()))] if count else []
+
+
 def _path_dtype(data: HumanData) -> np.dtype:
     empty = data.get('misc', {}).get('empty_images')
     paths = empty.get('image_path', ()) if isinstance(empty, dict) else ()
@@ -169,7 +178,10 @@ def _empty_images(
     """The last block: images without persons."""
     paths, sizes = _listed_images(data)
     interval, images = options.sample_interval, info['num_images']
-    names = [p.replace('\\', '/') for p in paths[::interval].tolist()]
+    names = [path.replace('\\', '/') for path in paths.tolist()]
+    if names:
+        _refuse_duplicates(names, data['image_path'])
+    names = names[::interval]
     count = len(names)
     columns = {
         'image_path': np.array(names, dtype),
@@ -228,6 +240,20 @@ def _listed_images(data: HumanData) -> tuple[np.ndarray, np.ndarray]:
             'outside', _EMPTY_IMAGES, text, outside[0], len(outside)
         )
     return paths.astype(str), sizes
+
+
+def _refuse_duplicates(names: list[str], with_persons: list[str]) -> None:
+    """Reject images without persons that are listed twice, or have some."""
+    seen = {path.replace('\\', '/') for path in with_persons}
+    for row, name in enumerate(names):
+        if name in seen:
+            raise HumanDataError.of(
+                'duplicate_image',
+                _EMPTY_IMAGES,
+                f'{name} is listed twice, or there are persons in it',
+                row,
+            )
+        seen.add(name)
 
 
 def _merge_counts(

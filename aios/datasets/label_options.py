@@ -34,6 +34,7 @@ KEYPOINTS_3D = (
 """3-D keypoints in order of preference."""
 
 DROP_RULES: Mapping[str, str] = {
+    'no_range': 'the row is in no range of frame_range',
     'non_finite_bbox': 'the body box is NaN or infinite',
     'empty_bbox': 'the body box has no area inside the image',
     'low_bbox_confidence': 'the confidence of the body box is too low',
@@ -165,8 +166,12 @@ class LabelOptions:
         given = {k: arguments.pop(k) for k in names & arguments.keys()}
         if arguments.get('test_mode'):
             given = {k: v for k, v in given.items() if k not in _TRAINING}
-        for name in ('image_size', 'drop_rules'):
+        for name in ('image_size', 'drop_rules', 'videos'):
             if given.get(name) is not None:
+                if isinstance(given[name], str):
+                    raise ValueError(
+                        f'{name} must be a list, got {given[name]!r}'
+                    )
                 given[name] = tuple(given[name])
         if given.get('videos') is not None:
             given['videos'] = tuple(sorted(given['videos']))

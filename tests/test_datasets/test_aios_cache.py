@@ -152,6 +152,12 @@ def test_rules_of_a_benchmark(cached):
         cached.read(benchmark='HumanDataset')
 
 
+def test_options_without_effect_are_refused(cached):
+    options = dict(sample_interval=5, drop_rules=('duplicate',))
+    with pytest.raises(ValueError, match=r"\['drop_rules', 'sample_interval"):
+        cached.read(benchmark='BEDLAMDataset', **options)
+
+
 def test_raw_visibilities_of_ubody(cached):
     """The UBody cache holds 0, 1, 2: above 0 counts as 1."""
 

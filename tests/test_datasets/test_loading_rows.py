@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 
 import cv2
 import numpy as np
@@ -31,12 +32,6 @@ TRAIN = [
 
 def _first(batch):
     return batch[0]
-
-
-def labels(files, index=0, **kwargs):
-    """Labels of one image."""
-    dataset = files.open(**kwargs)
-    return dataset.get_data_info(index)['instances_arrays']
 
 
 # -- broken rows --------------------------------------------------------------
@@ -71,22 +66,31 @@ def test_broken_rows_are_dropped_and_counted(toy, arrays, monkeypatch):
     assert dataset.get_data_info(0)['img_id'] == 2
 
 
+def test_rows_of_no_image_are_counted(toy, arrays):
+    arrays['frame_range'] = np.array([[0, 1], [3, 6]])
+    info = toy().open().labels.info
+    assert info['dropped'] == [
+        {'rule': 'no_range', 'persons': 2, 'first_row': 1}
+    ]
+    assert (info['num_images'], info['num_rows']) == (2, 6)
+
+
 def test_a_masked_joint_may_be_anything(toy, arrays):
     arrays['keypoints2d_smplx'][:, 170] = np.nan
-    assert len(labels(toy())['labels']) == 2
+    assert len(toy().labels()['labels']) == 2
 
 
 def test_box_confidence(toy, arrays):
     arrays['bbox_xywh'][0, 4] = 0.2
-    assert len(labels(toy())['labels']) == 2
-    assert len(labels(toy(), min_bbox_conf=0.5)['labels']) == 1
+    assert len(toy().labels()['labels']) == 2
+    assert len(toy().labels(min_bbox_conf=0.5)['labels']) == 1
 
 
 def test_boxes_are_clipped_and_scaled(toy, arrays):
     arrays['bbox_xywh'][0] = (-10, 100, 50, 60, 1)
     arrays['lhand_bbox_xywh'][0] = (100, 100, 20, 20, 1)
     arrays['lhand_bbox_xywh'][1, 2] = 0
-    persons = labels(toy(), body_bbox_ratio=0.5, part_bbox_ratio=2)
+    persons = toy().labels(body_bbox_ratio=0.5, part_bbox_ratio=2)
     assert persons['bboxes'][0].tolist() == [2.5, 115, 27.5, 145]
     assert persons['lhand_bboxes'][0].tolist() == [90, 90, 130, 130]
     assert persons['lhand_valid'].tolist() == [1, 0]
@@ -95,7 +99,7 @@ def test_boxes_are_clipped_and_scaled(toy, arrays):
 def test_nothing_left(toy, arrays):
     arrays['bbox_xywh'][:, 2] = 0
     with pytest.raises(HumanDataError, match='empty_bbox'):
-        labels(toy())
+        toy().labels()
 
 
 def test_missing_images(toy):
@@ -139,12 +143,15 @@ def test_images_without_persons(toy, arrays):
     """Trained on if wanted, and always there in tests."""
     arrays['misc'] = {
         'empty_images': dict(
-            image_path=['images/000002.png', 'images/000000.png'],
+            image_path=['images/empty_2.png', 'images/empty_0.png'],
             height=[240, 240],
             width=[320, 320],
         )
     }
     files = toy()
+    for number in (0, 2):
+        image = files.root / f'images/00000{number}.png'
+        shutil.copy(image, image.with_name(f'empty_{number}.png'))
     plain = files.open()
     assert len(plain) == 3
     for kwargs in ({'filter_cfg': {'min_persons': 0}}, {'test_mode': True}):
@@ -156,6 +163,20 @@ def test_images_without_persons(toy, arrays):
         check_gt_instances(sample['data_samples'].gt_instances)
     every_second = files.open(filter_cfg={'min_persons': 0}, sample_interval=2)
     assert len(every_second) == 3
+
+
+@pytest.mark.parametrize(
+    'twice', ['images/empty.png', 'images/000002.png', 'images\\000002.png']
+)
+def test_images_without_persons_that_are_listed_twice(toy, arrays, twice):
+    """Or that have persons: they would be learned as background."""
+    names = ['images/empty.png', twice]
+    arrays['misc'] = {
+        'empty_images': dict(image_path=names, height=[4, 4], width=[6, 6])
+    }
+    message = r'empty_images, row 1: images/\w+\.png is listed twice'
+    with pytest.raises(HumanDataError, match=message):
+        toy().open()
 
 
 def test_no_image_has_persons(toy, arrays):
@@ -210,6 +231,7 @@ def test_bad_lists_of_images_without_persons(toy, arrays, listed):
         ({'flat_hand_mean': 'maybe'}, 'auto'),
         ({'part_valid_source': 'conf'}, 'bbox'),
         ({'sample_interval': 0}, 'sample_interval'),
+        ({'videos': 'quiz'}, "videos must be a list, got 'quiz'"),
     ],
 )
 def test_bad_arguments(toy, kwargs, words):
@@ -246,9 +268,9 @@ def test_registered_and_described(toy):
 
 def test_changed_file_is_read_again(toy, arrays):
     files = toy()
-    assert labels(files)['smplx_betas'][0, 0] != 42
+    assert files.labels()['smplx_betas'][0, 0] != 42
     arrays['smplx']['betas'][0, 0] = 42
-    assert labels(toy())['smplx_betas'][0, 0] == 42
+    assert toy().labels()['smplx_betas'][0, 0] == 42
 
 
 def test_pickled_data_set_holds_no_labels(toy):
