@@ -16,6 +16,7 @@ from aios.registry import DATASETS, register_all_modules
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
+    number,
     read_config,
 )
 
@@ -30,13 +31,13 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     add('--phase', choices=['val', 'test'], default='test')
     add(
         '--score-thr',
-        type=float,
+        type=number(float, 0, 1),
         default=0.3,
         help='minimum score of predictions (default: %(default)s)',
     )
     add(
         '--iou-thr',
-        type=float,
+        type=number(float, 0, 1),
         default=0.5,
         help='minimum IoU of matched boxes (default: %(default)s)',
     )

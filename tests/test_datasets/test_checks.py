@@ -160,6 +160,14 @@ def test_without_body_models(data, tmp_path):
     assert not report.errors
 
 
+def test_damaged_body_model(bedlam, tmp_path, capsys):
+    (tmp_path / 'SMPLX_NEUTRAL.npz').write_bytes(b'no zip archive')
+    argv = [str(bedlam[0]), '--body-models', str(tmp_path)]
+    assert load_tool().main(argv) == 2
+    assert 'error: ' in (text := capsys.readouterr().out)
+    assert 'SMPLX_NEUTRAL.npz' in text
+
+
 def _swap_eyes(data):
     pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
     for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):

@@ -43,6 +43,24 @@ def test_help(name: str, capsys: pytest.CaptureFixture):
     assert f'python tools/{name}.py' in text, 'an example'
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        'misc/check_humandata x.npz --samples -1',
+        'misc/check_submission x.zip --max-faults -1',
+        'analysis_tools/results_table x.json --digits -1',
+        'analysis_tools/worst_cases c x.pkl --out o --score-thr nan',
+        'analysis_tools/error_by_joint c x.pkl --out o --iou-thr 2',
+        'dataset_converters/rotate_bedlam_closeups x --workers 0',
+    ],
+)
+def test_numbers_out_of_range(line: str, capsys: pytest.CaptureFixture):
+    name, *options = line.split()
+    with pytest.raises(SystemExit):
+        _main(name)(*options)
+    assert f"'{options[-1]}' is not" in capsys.readouterr().err
+
+
 def test_examples_keep_their_line_breaks() -> None:
     """Of a text that is not raw Python drops them, but not the indent."""
     scripts = [*(ROOT / 'demo').glob('*.py'), *(ROOT / 'tools').rglob('*.py')]

@@ -25,6 +25,7 @@ from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
     markdown_table,
+    number,
 )
 from aios.utils.safe_io import atomic_write
 
@@ -223,7 +224,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--digits',
-        type=int,
+        type=number(int, 0),
         default=1,
         help='decimals in LaTeX and Markdown; ratios have one more (default: '
         '%(default)s)',

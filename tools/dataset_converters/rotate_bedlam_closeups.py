@@ -25,6 +25,7 @@ from aios.datasets.converters.bedlam import CLOSEUP, LABELS, is_upright
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
+    number,
 )
 from aios.utils.folders import visible_paths
 from aios.utils.safe_io import (
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         'images', type=Path, help='folder train_images of the release'
     )
     parser.add_argument(
-        '--workers', type=int, default=1, help='number of threads'
+        '--workers', type=number(int, 1), default=1, help='number of threads'
     )
     parser.add_argument(
         '--labels',
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             (path, upright / path.relative_to(scene))
             for path in visible_paths(scene, '**/*.png')
         ]
-    with ThreadPoolExecutor(max(1, args.workers)) as pool:
+    with ThreadPoolExecutor(args.workers) as pool:
         turned = tqdm(
             pool.map(lambda job: rotate(*job), jobs),
             total=len(jobs),

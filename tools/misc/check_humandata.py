@@ -25,6 +25,7 @@ from aios.utils.command_line import (
     add_body_models_option,
     add_overwrite_option,
     make_parser,
+    number,
 )
 
 
@@ -43,7 +44,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add_body_models_option(parser)
     parser.add_argument(
         '--samples',
-        type=int,
+        type=number(int, 0),
         default=256,
         help='number of bodies to pose (default: %(default)s)',
     )
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for line in done or ['nothing to repair']:
                 print(f'fixed: {line}')
             print(f'{args.fix}: {len(fixed):,} of {len(data):,} persons')
-    except (HumanDataError, OSError) as error:
+    except (OSError, ValueError) as error:  # also of body models
         print(f'error: {error}')
         return 2
     return 1 if report.errors else 0

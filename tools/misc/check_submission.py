@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from aios.evaluation.agora.layout import BENCHMARKS
 from aios.evaluation.agora.reader import Submission, iter_faults
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import make_parser, number
 from aios.utils.safe_io import CorruptFileError
 
 
@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--max-faults',
-        type=int,
+        type=number(int, 0),
         default=20,
         metavar='N',
         help='maximum number of faults to print (default: %(default)s)',

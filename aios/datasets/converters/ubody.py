@@ -10,6 +10,7 @@ import numpy as np
 
 from aios.datasets.benchmarks import read_video_list
 from aios.datasets.person_rules import duplicate_boxes, video_names
+from aios.utils.command_line import number
 from aios.utils.folders import visible_paths
 
 from .base import Converter, reading
@@ -71,7 +72,7 @@ class UBodyConverter(Converter):
         )
         parser.add_argument(
             '--annotation-interval',
-            type=int,
+            type=number(int, 0),
             default=0,
             help='use every n-th annotation (default: test 100, train 1)',
         )
