@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Checkpoints, pickles, npz files, images, ONNX descriptions."""
+"""Files of all kinds are refused with their name, or read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ import hostile_pickles as hostile
 import numpy as np
 import pytest
 import torch
+from fuzz.annotation_readers import annotation_readers
 from fuzz.harness import CANARY, Reader, make_cases, run_cases, write_file
+from fuzz.result_readers import result_readers
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 
@@ -150,14 +152,32 @@ READERS = (
 )
 
 
-@pytest.mark.parametrize('reader', READERS, ids=lambda reader: reader.name)
+OTHERS = (
+    *('HumanData .npz', 'HumanData .pkl', 'AiOS cache', 'COCO images'),
+    *('COCO-WholeBody, evaluation', 'COCO-WholeBody', 'NeuralAnnot'),
+    *('submission, .zip', 'submission, .pkl', 'scores.json'),
+    *('dumped predictions', 'AGORA data frame', 'AGORA ground truth'),
+    *('params.npz', 'camera .npz', 'tracks .json', 'tracks .txt'),
+)
+
+
+@pytest.fixture(scope='module')
+def readers(tmp_path_factory, free_body_dir) -> dict[str, Reader]:
+    root, models = tmp_path_factory.mktemp('coco'), str(free_body_dir)
+    others = annotation_readers(root, models) + result_readers(models)
+    return {reader.name: reader for reader in (*READERS, *others)}
+
+
+@pytest.mark.parametrize('name', (*(r.name for r in READERS), *OTHERS))
 @pytest.mark.parametrize(
     'count', [30, pytest.param(400, marks=pytest.mark.slow)]
 )
 def test_files_are_read_or_refused_by_name(
-    reader: Reader, count: int, tmp_path: Path
+    readers: dict[str, Reader], name: str, count: int, tmp_path: Path
 ) -> None:
-    results = run_cases(reader, make_cases(reader, tmp_path / 'cases', count))
+    assert list(readers) == [*(r.name for r in READERS), *OTHERS]
+    cases = make_cases(readers[name], tmp_path / 'cases', count)
+    results = run_cases(readers[name], cases)
     assert len(results) == count
     assert {result.end for result in results} == {'read', 'refused'}, [
         result for result in results if result.end not in ('read', 'refused')

@@ -44,6 +44,16 @@ def submission(samples, tmp_path):
 
 
 @pytest.fixture
+def path(samples, tmp_path):
+    """A file of the predictions, as of ``tools/test.py --out``."""
+    path = str(tmp_path / 'dump.pkl')
+    metric = DumpWholeBodyResults(path)
+    metric.process(None, samples)
+    metric.evaluate(len(samples))
+    return path
+
+
+@pytest.fixture
 def run(toy, free_body_dir):
     tool = load_tool('eval_agora')
 
@@ -84,11 +94,7 @@ def test_says_what_the_metric_says(
     assert run(submission / 'predictions') == expected
 
 
-def test_dump(run, samples, submission, tmp_path):
-    path = str(tmp_path / 'dump.pkl')
-    metric = DumpWholeBodyResults(path)
-    metric.process(None, samples)
-    metric.evaluate(len(samples))
+def test_dump(run, path, submission, tmp_path):
     assert run(path) == run(submission)
     assert run(path, '--score-thr', 0.55)['false-positives'] == 0
     records = load_pickle(path)
@@ -346,11 +352,7 @@ def test_members_that_cannot_be_read(run, submission, tmp_path):
             run(tmp_path / 'x.zip')
 
 
-def test_dumps_are_whole(run, samples, tmp_path):
-    path = str(tmp_path / 'dump.pkl')
-    metric = DumpWholeBodyResults(path)
-    metric.process(None, samples)
-    metric.evaluate(len(samples))
+def test_dumps_are_whole(run, path, tmp_path):
     records = load_pickle(path)
     dump_pickle(tmp_path / 'twice.pkl', [*records, records[0]])
     with pytest.raises(SystemExit, match=f'duplicate image {NAMES[0]}'):

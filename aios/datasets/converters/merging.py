@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aios.datasets.human_data import HumanData
+from aios.datasets.schema import path_codes
 from aios.structures import HUMAN_DATA_190, joint_mapping
 from aios.utils.safe_io import list_npz, load_npz, save_npz
 
@@ -67,17 +68,19 @@ def merge_parts(
         ValueError: If the parts do not have the same columns.
     """
     counts: Counter = Counter()
-    filled, paths = [], []
+    filled: list[Path] = []
+    paths: list[str] = []
     for file in files:
         part = load_npz(file, (_COUNTS, 'image_path'))
         counts.update(json.loads(str(part[_COUNTS])))
         if 'image_path' in part:
             filled.append(file)
-            paths.append(part['image_path'])
+            paths += part['image_path'].tolist()
     if not filled:
         return HumanData(), counts
     folder.mkdir(exist_ok=True)
-    place = _places(np.concatenate(paths))
+    order = np.argsort(path_codes(paths), kind='stable')
+    place = np.argsort(order)  # images are contiguous
     nested: dict[str, dict[str, Any]] = {
         'smplx': {},
         'smpl': {},
@@ -118,15 +121,6 @@ def _column_names(files: Sequence[Path]) -> list[str]:
         if odd:
             raise ValueError(f'{file}: has different columns: {odd}')
     return names
-
-
-def _places(paths: np.ndarray) -> np.ndarray:
-    """``(N,)`` new row of each row, so that images are contiguous."""
-    _, first, group = np.unique(paths, return_index=True, return_inverse=True)
-    order = np.argsort(first[group], kind='stable')
-    places = np.empty(len(order), np.int64)
-    places[order] = np.arange(len(order))
-    return places
 
 
 def _merged_column(
