@@ -111,14 +111,16 @@ def human_data() -> dict[str, Any]:
         return rng.uniform(1, 50, (_COUNT, *shape)).astype(np.float32)
 
     boxes = np.tile(np.float32([4, 5, 50, 60, 1]), (_COUNT, 1))
+    points, points3d = real(190, 3), real(190, 4)
+    points[..., 2] = points3d[..., 3] = 1  # confidence
     return {
         'image_path': ['a.png', 'a.png', 'b.png'],
         'bbox_xywh': boxes,
         'lhand_bbox_xywh': boxes / 2,
-        'keypoints2d_smplx': real(190, 3),
+        'keypoints2d_smplx': points,
         'keypoints2d_smplx_mask': np.ones(190, np.uint8),
         'keypoints2d_smplx_convention': 'human_data',
-        'keypoints3d_smplx': real(190, 4),
+        'keypoints3d_smplx': points3d,
         'smplx': {
             'global_orient': real(3),
             'body_pose': real(21, 3),
@@ -149,13 +151,15 @@ def cache() -> dict[str, Any]:
             return rng.uniform(1, 50, (count, *shape)).astype(np.float32)
 
         box = np.float32([4, 5, 50, 60])
+        points, points3d = real(137, 3), real(137, 4)
+        points[..., 2] = points3d[..., 3] = 1  # confidence
         return {
             'img_path': f'/data/agora/{name}',
             'img_shape': (100, 90),
             'bbox': [box] * count,
             'lhand_bbox': [None] * count,
-            'joint_img': real(137, 3),
-            'joint_cam': real(137, 4),
+            'joint_img': points,
+            'joint_cam': points3d,
             'smplx_param': {
                 'root_pose': real(3),
                 'body_pose': real(63),
