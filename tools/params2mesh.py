@@ -406,7 +406,11 @@ def with_filled_gaps(
 
 
 def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
-    """Path for :meth:`aios.export.Exporter.export`."""
+    """Path for :meth:`aios.export.Exporter.export`.
+
+    Raises:
+        ValueError: If it should be a folder, but has the name of a file.
+    """
     source: Path = args.params
     if source.name in ('', '..'):  # of the current folder
         source = source.resolve()
@@ -415,6 +419,11 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     if exporter.per == 'run':
         return args.out or source.with_name(stem + exporter.suffix)
     folder = args.out or source.with_name(f'{stem}_{exporter.name}')
+    if folder.suffix == exporter.suffix:
+        raise ValueError(
+            f'--out is a folder for {exporter.name}, got the name of a file, '
+            f'{folder}'
+        )
     if exporter.per == 'person':
         return folder / f'person_{{person}}{exporter.suffix}'
     return folder

@@ -121,6 +121,10 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
         (['--axes', 'opengl'], '--axes is for obj, ply, not for glb'),
         (['--track'], '--track: allowed with --from only'),
         (
+            ['--format', 'bvh', '--out', 'walk.bvh'],
+            '--out is a folder for bvh, got the name of a file, walk.bvh',
+        ),
+        (
             ['--fov', '60', '--track'],
             '--fov and --track: allowed with --from only',
         ),
