@@ -57,9 +57,10 @@ def write_amass(
     include the mean hand (``flat_hand_mean=True``).  Frames are evenly spaced
     from the first to the last frame of the person, all interpolated if the
     frame rate changes; missing ones are interpolated and marked in the array
-    ``interpolated``.  ``first_frame`` is the number of the first frame, from
-    0 for the first one of the sequence, and ``K``, ``camera_origin`` and
-    ``focal_std`` are its camera.
+    ``interpolated``.  ``has_floor`` says whether there is a floor.
+    ``first_frame`` is the number of the first frame, from 0 for the first one
+    of the sequence, and ``K``, ``camera_origin`` and ``focal_std`` are its
+    camera.
 
     Args:
         sequence: The results.
@@ -107,6 +108,7 @@ def write_amass(
                 sequence.expression[source.rows]
             ).astype(np.float32),
             'interpolated': time.missing,
+            'has_floor': sequence.floor is not None,
             'first_frame': time.wanted[0],
             **{
                 name: getattr(sequence, name)[source.frames[0]]

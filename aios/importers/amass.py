@@ -33,6 +33,7 @@ _TO_CAMERA = Rotation.from_matrix([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
 _SIZE = (1920, 1080)  # image of the virtual camera, which looks along y
 _FOCAL = 1500.0
 _HEIGHT = 1.5  # meters over the floor, which is z = 0
+_FLOOR = np.array([0, -1, 0, _HEIGHT])
 _MARGIN = 1.5  # meters around the paths of pelvises
 # Ends of the parts of ``poses``, by its size.
 _BODY = {'global_orient': 3, 'body_pose': 66}
@@ -48,7 +49,7 @@ _MAX_FRAMES = 1_000_000
 _KEYS = (
     *('poses', 'root_orient', 'pose_body', 'trans', 'betas', 'gender'),
     *('mocap_frame_rate', 'mocap_framerate', 'surface_model_type'),
-    *('expression', 'first_frame'),
+    *('expression', 'first_frame', 'has_floor'),
 )
 
 
@@ -63,6 +64,7 @@ class _Motion:
         pelvis: ``(T, 3)`` meters, z up.
         parameters: ``(T, ...)`` arguments of SMPL-X, z up.
         is_smplx: Whether shapes are those of SMPL-X.
+        has_floor: Whether the floor is at z = 0.
     """
 
     first: int
@@ -71,6 +73,7 @@ class _Motion:
     pelvis: np.ndarray
     parameters: dict[str, np.ndarray]
     is_smplx: bool
+    has_floor: bool
 
     @property
     def frames(self) -> np.ndarray:
@@ -92,7 +95,7 @@ class AMASSImporter(Importer):
         if not files:
             raise FileNotFoundError(f'{path}: contains no .npz file')
         motions = [_load(file, poser, options) for file in files]
-        for name in ('rate', 'gender'):
+        for name in ('rate', 'gender', 'has_floor'):
             values = [getattr(motion, name) for motion in motions]
             for file, value in zip(files, values, strict=True):
                 if value != values[0]:
@@ -100,7 +103,9 @@ class AMASSImporter(Importer):
                         f'{file}: {name} is {value}, but {values[0]} in '
                         f'{files[0].name}; convert the files one by one'
                     )
-        remarks = ['the camera is virtual; the floor is z = 0 of the file']
+        remarks = ['the camera is virtual']
+        if motions[0].has_floor:
+            remarks[0] += '; the floor is z = 0 of the file'
         if options.fps not in (None, motions[0].rate):
             remarks.append(
                 f'the frame rate is that of the file, {motions[0].rate:g}'
@@ -159,6 +164,8 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
         pelvis=trans + pelvis,
         parameters=parameters,
         is_smplx=is_smplx,
+        # Releases of AMASS do not say so, but have one.
+        has_floor=bool(arrays.get('has_floor', True)),
     )
 
 
@@ -238,7 +245,7 @@ def _sequence(
         timestamps=np.arange(count) / rate,
         K=np.tile(camera.K, (count, 1, 1)),
         image_sizes=np.tile(_SIZE, (count, 1)),
-        floor=np.array([0, -1, 0, _HEIGHT]),
+        floor=_FLOOR if motions[0].has_floor else None,
         fps=rate,
         source=source,
         gender=motions[0].gender,

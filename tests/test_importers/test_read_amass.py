@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_there_and_back(motion, poser, layer: SMPLXLayer, tmp_path) -> None:
     moved = again['trans'] - motion['trans']
     np.testing.assert_allclose(moved, np.tile(moved[0], (5, 1)), atol=1e-5)
     assert moved[0, 2] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize('floor', [None, [0, -0.8, -0.6, 1.7]])
+def test_own_files_say_whether_they_have_a_floor(
+    motion, poser, layer, tmp_path, floor
+) -> None:
+    """Without one, z = 0 is the height of the camera."""
+    np.savez(tmp_path / 'walk.npz', **motion)
+    persons, remarks = read(tmp_path / 'walk.npz', poser)
+    assert persons.floor is not None
+    assert remarks == ['the camera is virtual; the floor is z = 0 of the file']
+    write_amass(replace(persons, floor=floor), layer, tmp_path / 'own.npz', 0)
+    again, remarks = read(tmp_path / 'own.npz', poser)
+    assert (again.floor is None) == (floor is None)
+    assert ('floor' in remarks[0]) == (floor is not None)
 
 
 def test_all_persons_is_seen(motion, poser, tmp_path) -> None:
