@@ -61,7 +61,7 @@ def write_bvh(
         overwrite: Replace an existing file.
 
     Returns:
-        Number of frames in the file.
+        Number of missing frames.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
@@ -91,7 +91,7 @@ def write_bvh(
     with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(('\n'.join(text) + '\n').encode('ascii'))
         np.savetxt(stream, values, fmt='%.6f')
-    return len(values)
+    return int(motion.time.missing.sum())
 
 
 def _euler(rotations: Sequence[Rotation]) -> np.ndarray:
@@ -188,12 +188,14 @@ class BVHExporter(Exporter):
     ) -> str | None:
         options.pop('progress', None)
         person = int(sequence.person_ids[0])
-        write_bvh(sequence, layer, path, person, **options)
-        first = int(sequence.frame_index[0])
-        if not first:
-            return None
-        seconds = sequence.times(options.get('fps'))[first]
-        return (
-            f'{path.name}: begins with frame {first} of the results, '
-            f'{seconds:.3f} s later than the first'
-        )
+        count = write_bvh(sequence, layer, path, person, **options)
+        remarks = []
+        if first := int(sequence.frame_index[0]):
+            seconds = sequence.times(options.get('fps'))[first]
+            remarks.append(
+                f'begins with frame {first} of the results, {seconds:.3f} s '
+                'later than the first'
+            )
+        if count:
+            remarks.append(f'{count} missing frames are interpolated')
+        return f'{path.name}: {"; ".join(remarks)}' if remarks else None
