@@ -31,6 +31,7 @@ Packets = Iterator[tuple[float, Any]]
 _MP4_AUDIO = ('aac', 'mp3', 'ac3', 'eac3', 'alac', 'opus', 'flac')
 _TICKS = 10_000  # least resolution of the clock, ticks per second
 _MIN_GAP = 1e-3  # seconds between frames
+_MIN_FPS = 1e-3  # smaller rates would be rounded to 0
 
 
 def frame_rate(fps: float | Fraction) -> Fraction:
@@ -40,10 +41,12 @@ def frame_rate(fps: float | Fraction) -> Fraction:
         fps: Frames per second.
 
     Raises:
-        ValueError: If it is not positive.
+        ValueError: If it is not positive, or less than 0.001.
     """
-    if not 0 < fps < math.inf:
-        raise ValueError(f'fps must be positive, got {fps}')
+    if not _MIN_FPS <= fps < math.inf:
+        raise ValueError(
+            f'fps must be positive, at least {_MIN_FPS}, got {fps}'
+        )
     if isinstance(fps, Fraction):
         return fps
     nominal = round(fps * 1.001)

@@ -236,8 +236,9 @@ def test_existing_files_stay(tmp_path) -> None:
 def test_what_is_no_video(tmp_path) -> None:
     with pytest.raises(ValueError, match='unknown suffix'):
         VideoFile(tmp_path / 'video.gif', 10)
-    with pytest.raises(ValueError, match='fps must be positive'):
-        VideoFile(tmp_path / 'video.mp4', 0)
+    for fps in (0, 4e-4, np.inf):
+        with pytest.raises(ValueError, match='fps must be positive, at least'):
+            VideoFile(tmp_path / 'video.mp4', fps)
     video = VideoFile(tmp_path / 'video.mp4', 10)
     with pytest.raises(ValueError, match=r'\(5, 5\) uint8'):
         video.write(np.zeros((5, 5), np.uint8))
