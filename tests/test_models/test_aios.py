@@ -15,6 +15,7 @@ from torch import Tensor
 from aios.models import AiOS
 from aios.models.heads import SMPLXBranch
 from aios.structures import TOKEN_LAYOUTS
+from aios.structures.decoding import DecodingConfig
 
 FIELDS = {
     'scores': (),
@@ -197,6 +198,10 @@ def test_max_candidates(model) -> None:
         same = model(batch, samples, mode='tensor')
     assert [len(x.logits[0]) for x in full.layers] == [100] * 2 + [20] * 4
     torch.testing.assert_close(same.layers[-1].boxes, full.layers[-1].boxes)
+    options = DecodingConfig(max_candidates=4, person_class_only=True)
+    with torch.no_grad():
+        (result,) = model.predict(batch, samples, decoding=options)
+    assert len(result.pred_instances) == 4
 
 
 def test_without_vertices(model) -> None:

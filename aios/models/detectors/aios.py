@@ -32,12 +32,7 @@ from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
 from aios.utils.tensors import tensor_like
 
-from .image_pyramid import (
-    join_levels,
-    padding_mask,
-    resize_batch,
-    sizes_of,
-)
+from .image_pyramid import join_levels, padding_mask, resize_batch, sizes_of
 from .model_checks import check_channels, check_levels, check_widths
 
 
@@ -215,7 +210,7 @@ class AiOS(DetectionTransformer):
         for level in test_cfg.pyramid:
             images, samples = resize_batch(inputs, data_samples, level.scale)
             head_inputs = self.forward_transformer(
-                self.extract_feat(images), samples
+                self.extract_feat(images), samples, decoding
             )
             outputs = self.bbox_head.forward_last(**head_inputs)
             levels.append((outputs, sizes_of(samples, images)))
@@ -231,6 +226,7 @@ class AiOS(DetectionTransformer):
         self,
         img_feats: Sequence[Tensor],
         batch_data_samples: Sequence[DetDataSample] | None = None,
+        decoding: DecodingConfig | None = None,
     ) -> dict[str, Any]:
         """The four steps, of which the third uses the ground truth.
 
@@ -238,6 +234,7 @@ class AiOS(DetectionTransformer):
             img_feats: ``L`` feature maps ``(B, C, height, width)``.
             batch_data_samples: ``B`` samples; ``None`` for no padding and no
                 ground truth.
+            decoding: See :meth:`predict`.
 
         Returns:
             Arguments of the head: ``states``, ``encoder``, ``dn_queries``,
@@ -250,7 +247,9 @@ class AiOS(DetectionTransformer):
         queries, head_inputs = self.pre_decoder(
             **memory, batch_data_samples=batch_data_samples
         )
-        states = self.forward_decoder(**decoder_inputs, **queries)
+        states = self.forward_decoder(
+            **decoder_inputs, **queries, decoding=decoding
+        )
         if self.bbox_head.box_relative and batch_data_samples is not None:
             head_inputs['image_sizes'] = sizes_of(
                 batch_data_samples, memory['memory']
@@ -459,6 +458,7 @@ class AiOS(DetectionTransformer):
         valid_ratios: Tensor,
         dn_queries: DenoisingQueries | None = None,
         pose_maps: PoseMaps | None = None,
+        decoding: DecodingConfig | None = None,
     ) -> dict[str, list[LayerState]]:
         """Decode the candidates.
 
@@ -471,13 +471,15 @@ class AiOS(DetectionTransformer):
             valid_ratios: ``(B, L, 2)``.
             dn_queries: Denoising queries.
             pose_maps: Input of the decoder's ``pose_prior``.
+            decoding: See :meth:`predict`.
 
         Returns:
             ``states`` after each layer.
         """
         max_candidates = None
         if not self.training:
-            max_candidates = (self.test_cfg or {}).get('max_candidates')
+            test_cfg = vars(decoding) if decoding else self.test_cfg or {}
+            max_candidates = test_cfg.get('max_candidates')
         states = self.decoder(
             query=query,
             reference_boxes=reference_boxes,
