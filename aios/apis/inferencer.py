@@ -7,8 +7,9 @@ Symbols: ``n`` persons, ``V`` vertices.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from aios.utils.digests import digest, file_sha256
 from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
-from .batches import Batch, batches, predict_frames
-from .cameras import CameraModel
+from .batches import Batch, batches
+from .frame_inferencer import FrameInferencer, readable
 from .hub import hub_weights
 from .instance_filter import InstanceFilter
 from .model_files import (
@@ -44,14 +45,14 @@ from .model_files import (
 )
 from .preparation import build_pipeline, prepare
 from .record import source_folders
-from .sources import Frame, FrameSource, open_sources
+from .sources import Frame, open_sources
 from .window import DEFAULT_LAYERS, show_image
 
 __all__ = ['AiOSInferencer', 'InstanceFilter', 'frame_as_dict']
 
 
 @INFERENCERS.register_module()
-class AiOSInferencer(BaseInferencer):
+class AiOSInferencer(FrameInferencer, BaseInferencer):
     """Find the persons in images, videos and cameras.
 
     Examples:
@@ -111,11 +112,16 @@ class AiOSInferencer(BaseInferencer):
         cfg_options: Mapping[str, Any] | None = None,
         show_progress: bool = True,
     ) -> None:
-        self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
-        self.camera = CameraModel.create(focal_length, fov, intrinsics, exif)
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be >= 1, got {batch_size}')
-        self.batch_size = batch_size
+        self._set_options(
+            score_thr,
+            max_persons,
+            nms_iou,
+            focal_length,
+            fov,
+            intrinsics,
+            exif,
+            batch_size,
+        )
         if weights is None and model in (None, SHIPPED_MODEL):
             model, weights = None, shipped_weights()
         self.weights = weights
@@ -193,12 +199,16 @@ class AiOSInferencer(BaseInferencer):
     def fingerprint(self) -> dict[str, str]:
         """Digests of everything that results depend on besides options."""
         loading = dict(self.cfg.get('test_dataloader') or {})
-        weights = self.weights or ''
-        is_file = Path(weights).is_file()  # or a URL
         return dict(
             config=digest([str(self.cfg.model), str(loading.get('dataset'))]),
-            checkpoint=file_sha256(weights)[:16] if is_file else str(weights),
+            checkpoint=self._weights_digest,
         )
+
+    @cached_property
+    def _weights_digest(self) -> str:
+        weights = self.weights or ''
+        is_file = Path(weights).is_file()  # or a URL
+        return file_sha256(weights)[:16] if is_file else str(weights)
 
     @property
     def _head(self) -> Any:
@@ -254,13 +264,14 @@ class AiOSInferencer(BaseInferencer):
         draw = any(drawing.get(n) for n in ('return_vis', 'show')) or (
             drawing.get('vis_out_dir') is not None
         )
+        choice['with_vertices'] = choice.get('with_vertices') or draw
         predictions: list[Any] = []
         images: list[np.ndarray] = []
         target, folders = drawing.get('vis_out_dir'), source_folders(sources)
         found = (
             (folder, *item)
             for source, folder in zip(sources, folders, strict=True)
-            for item in self._results([source], batch_size, draw, **choice)
+            for item in self._results([source], batch_size, **choice)
         )
         bar = self._track_progress(found, sources)
         for folder, frame, result, sample in bar:
@@ -271,72 +282,6 @@ class AiOSInferencer(BaseInferencer):
             predictions.append(sample if return_datasamples else result)
         return self.postprocess(
             predictions, images, return_datasamples, **packing
-        )
-
-    def stream(
-        self,
-        inputs: Any,
-        batch_size: int | None = None,
-        with_vertices: bool = False,
-        **kwargs: Any,
-    ) -> Iterator[FrameResult]:
-        """Find persons frame by frame, in constant memory.
-
-        A thread reads and prepares frames in advance.
-
-        Args:
-            inputs: See :func:`~aios.apis.sources.open_sources`.
-            batch_size: Default: that of the inferencer; 1 for cameras.
-            with_vertices: Also return the meshes, ``(n, V, 3)``.
-            **kwargs: See :meth:`__call__`.
-
-        Yields:
-            Results, also of frames without persons.
-
-        Raises:
-            ValueError: If an image cannot be read.
-        """
-        reading, choice, drawing, _ = self._dispatch_kwargs(**kwargs)
-        if drawing:
-            raise ValueError(
-                f'stream() does not draw; remove {sorted(drawing)}'
-            )
-        sources = open_sources(inputs, **reading)
-        choice['with_vertices'] = with_vertices
-        results = self._results(sources, batch_size, False, **choice)
-        for _, result, _ in results:
-            yield result
-
-    def predict(
-        self,
-        frames: Iterable[Frame],
-        batch_size: int | None = None,
-        live: bool = False,
-        is_known: Callable[[int], bool] | None = None,
-        **choice: Any,
-    ) -> Iterator[tuple[Frame, FrameResult | None, DetDataSample | None]]:
-        """Find the persons of frames, which a thread prepares in advance.
-
-        Args:
-            frames: The frames; their order is kept.
-            batch_size: Default: that of the inferencer. Only consecutive
-                images of the same size form a batch, so results do not depend
-                on the other images.
-            live: Skip frames that wait too long.
-            is_known: Whether to skip the network for a frame, by its index.
-            **choice: See :meth:`forward`.
-
-        Yields:
-            The frame, its persons, and the sample of the model; the latter
-            two are ``None`` for skipped frames.
-        """
-        return predict_frames(
-            map(self.camera.undistorted, frames),
-            lambda frame: prepare(frame, self.pipeline),
-            lambda batch: self._predict_batch(batch, **choice),
-            batch_size or self.batch_size,
-            live,
-            is_known,
         )
 
     def preprocess(
@@ -350,9 +295,9 @@ class AiOSInferencer(BaseInferencer):
             **kwargs: See :func:`~aios.apis.sources.open_sources`.
         """
         frames = (
-            (frame, prepare(frame, self.pipeline))
+            (frame, self._prepare(frame))
             for source in open_sources(inputs, **kwargs)
-            for frame in map(self.camera.undistorted, _readable(source))
+            for frame in map(self.camera.undistorted, readable(source))
         )
         for batch in batches(frames, batch_size):
             yield self.collate_fn([data for _, data in batch])
@@ -438,63 +383,28 @@ class AiOSInferencer(BaseInferencer):
             preds = [frame_as_dict(frame) for frame in preds]
         return {'predictions': list(preds), 'visualization': visualization}
 
-    def _results(
-        self,
-        sources: Sequence[FrameSource],
-        batch_size: int | None,
-        draw: bool,
-        **choice: Any,
-    ) -> Iterator[tuple[Frame, FrameResult, DetDataSample]]:
-        """Results of sources; unreadable frames raise an error."""
-        choice['with_vertices'] = choice.get('with_vertices', False) or draw
-        for source in sources:
-            frames = _readable(source)
-            for frame, result, sample in self.predict(
-                frames, batch_size, source.live, **choice
-            ):
-                if result is not None and sample is not None:
-                    yield frame, result, sample
-
     def _track_progress(self, items: Any, sources: Sequence[Any]) -> Any:
         total = sum(map(len, sources)) or None
         off = not self.show_progress
         return tqdm(items, total=total, unit='frame', disable=off)
 
-    def _filter(self, **given: Any) -> InstanceFilter:
-        given = {k: value for k, value in given.items() if value is not None}
-        return replace(self.instance_filter, **given)
+    def _prepare(self, frame: Frame) -> dict[str, Any]:
+        return prepare(frame, self.pipeline)
 
     def _predict_batch(
-        self, batch: Batch, **choice: Any
+        self, batch: Batch, chosen: InstanceFilter, with_vertices: bool
     ) -> Iterator[tuple[FrameResult, DetDataSample]]:
         data = self.collate_fn([data for _, data in batch])
-        samples = self.forward(data, **choice)
-        for (frame, _), sample in zip(batch, samples, strict=True):
-            yield self._as_result(frame, sample, **choice), sample
-
-    def _as_result(
-        self,
-        frame: Frame,
-        sample: DetDataSample,
-        with_vertices: bool = False,
-        **choice: float | int | None,
-    ) -> FrameResult:
-        """Convert a sample to persons of the user's camera."""
-        chosen = self._filter(**choice)
-        result = FrameResult.from_prediction(
-            predictions_of(sample.to_dict(), chosen.score_thr),
-            frame.name,
-            frame.size,
-            frame.source_frame,
-            frame.timestamp,
-            with_vertices,
+        samples = self.forward(
+            data, with_vertices=with_vertices, **asdict(chosen)
         )
-        result = result.select(slice(chosen.max_persons))  # best first
-        return self.camera.place(result, frame.focal_length)
-
-
-def _readable(source: FrameSource) -> Iterator[Frame]:
-    for frame in source.frames():
-        if frame.image is None:
-            raise ValueError(source.problems[-1])
-        yield frame
+        for (frame, _), sample in zip(batch, samples, strict=True):
+            result = FrameResult.from_prediction(
+                predictions_of(sample.to_dict(), chosen.score_thr),
+                frame.name,
+                frame.size,
+                frame.source_frame,
+                frame.timestamp,
+                with_vertices,
+            )
+            yield result, sample

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -15,15 +15,14 @@ from aios.runtime import OnnxDetector
 from aios.structures.decoding import DecodingConfig
 from aios.utils.digests import file_sha256
 
-from .batches import Batch, predict_frames
-from .cameras import CameraModel
+from .batches import Batch
+from .frame_inferencer import FrameInferencer
 from .frames import Frame
 from .instance_filter import InstanceFilter
 from .shipped import shipped_onnx
-from .sources import open_sources
 
 
-class OnnxInferencer:
+class OnnxInferencer(FrameInferencer):
     """Find persons without PyTorch (``docs/en/runtime.md``).
 
     It has the methods of :class:`AiOSInferencer` that
@@ -78,11 +77,16 @@ class OnnxInferencer:
         runtime: str = 'onnx',
         dtype: str = 'float32',
     ) -> None:
-        self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
-        self.camera = CameraModel.create(focal_length, fov, intrinsics, exif)
-        if batch_size < 1:
-            raise ValueError(f'batch_size must be >= 1, got {batch_size}')
-        self.batch_size = batch_size
+        self._set_options(
+            score_thr,
+            max_persons,
+            nms_iou,
+            focal_length,
+            fov,
+            intrinsics,
+            exif,
+            batch_size,
+        )
         self.show_progress = show_progress
         self._path = shipped_onnx() if path is None else path
         self.detector = OnnxDetector(
@@ -119,86 +123,22 @@ class OnnxInferencer:
         """Digests of everything that results depend on besides options."""
         return dict(
             config=f'{self._runtime}, body model {self.body_model_name}',
-            checkpoint=file_sha256(self._path)[:16],
+            checkpoint=self._file_digest,
         )
 
-    def stream(
-        self,
-        inputs: Any,
-        batch_size: int | None = None,
-        with_vertices: bool = False,
-        **reading: Any,
-    ) -> Iterator[FrameResult]:
-        """Find persons frame by frame, in constant memory.
+    @cached_property
+    def _file_digest(self) -> str:
+        return file_sha256(self._path)[:16]
 
-        Args:
-            inputs: See :func:`~aios.apis.open_sources`.
-            batch_size: Default: that of the inferencer.
-            with_vertices: Also return the meshes, ``(n, V, 3)``.
-            **reading: Options of :func:`~aios.apis.open_sources`.
+    def _prepare(self, frame: Frame) -> np.ndarray:
+        return self.detector.prepare(cast(np.ndarray, frame.image))
 
-        Yields:
-            Results, also of frames without persons.
-
-        Raises:
-            ValueError: If an image cannot be read.
-        """
-        for source in open_sources(inputs, **reading):
-            for _, result, _ in self.predict(
-                source.frames(),
-                batch_size,
-                source.live,
-                with_vertices=with_vertices,
-            ):
-                if result is None:
-                    raise ValueError(source.problems[-1])
-                yield result
-
-    def predict(
-        self,
-        frames: Iterable[Frame],
-        batch_size: int | None = None,
-        live: bool = False,
-        is_known: Callable[[int], bool] | None = None,
-        *,
-        score_thr: float | None = None,
-        with_vertices: bool = False,
-    ) -> Iterator[tuple[Frame, FrameResult | None, None]]:
-        """Find the persons of frames, which a thread prepares in advance.
-
-        Args:
-            frames: The frames; their order is kept.
-            batch_size: Default: that of the inferencer.
-            live: Skip frames that wait too long.
-            is_known: Whether to skip the network for a frame, by its index.
-            score_thr: Default: that of the inferencer.
-            with_vertices: Also compute the meshes.
-
-        Yields:
-            The frame, its persons (``None`` for skipped frames), and ``None``
-            in place of the sample of :meth:`AiOSInferencer.predict`.
-        """
-        chosen = self.instance_filter
-        if score_thr is not None:
-            chosen = replace(chosen, score_thr=score_thr)
+    def _predict_batch(
+        self, batch: Batch, chosen: InstanceFilter, with_vertices: bool
+    ) -> Iterator[tuple[FrameResult, None]]:
         test_cfg = DecodingConfig(
             **chosen.test_cfg(self.detector.description['test_cfg'])
         )
-        return predict_frames(
-            map(self.camera.undistorted, frames),
-            lambda frame: self.detector.prepare(cast(np.ndarray, frame.image)),
-            lambda batch: self._predict_batch(batch, test_cfg, with_vertices),
-            batch_size or self.batch_size,
-            live,
-            is_known,
-        )
-
-    def _predict_batch(
-        self,
-        batch: Batch,
-        test_cfg: DecodingConfig,
-        with_vertices: bool,
-    ) -> Iterator[tuple[FrameResult, None]]:
         outputs = self.detector.run([image for _, image in batch])
         for (frame, image), out in zip(batch, outputs, strict=True):
             result = self.detector.decode(
@@ -210,5 +150,5 @@ class OnnxInferencer:
                 frame.timestamp,
                 test_cfg=test_cfg,
                 with_vertices=with_vertices,
-            ).select(slice(self.instance_filter.max_persons))
-            yield self.camera.place(result, frame.focal_length), None
+            )
+            yield result, None
