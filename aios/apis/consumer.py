@@ -37,7 +37,9 @@ class FrameConsumer:
         keep_files: Whether files of an earlier run are kept.
 
     Attributes:
-        skipped: Names of frames that could not be read.
+        unread: Names of frames that could not be read; the problems of the
+            source say why.
+        unread_before: Those of an earlier run, or of another process.
     """
 
     source: FrameSource
@@ -53,7 +55,8 @@ class FrameConsumer:
     def __post_init__(self) -> None:
         self.is_written: Callable[[int], bool] = self.raw.snapshot()
         self.stored = _Replay(self.raw)
-        self.skipped: list[str] = []
+        self.unread: list[str] = []
+        self.unread_before: list[str] = []
 
     def wants_image(self, index: int) -> bool:
         """Whether the network or a writer needs the image of a frame."""
@@ -73,7 +76,8 @@ class FrameConsumer:
         if result is not None:
             self._write(frame, result)
         else:
-            self.skipped.append(frame.name)
+            names = self.unread_before if is_written else self.unread
+            names.append(frame.name)
         # Last, as frames in a shard count as written.
         if not is_written:
             self.raw.append(frame.index, result)

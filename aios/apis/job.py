@@ -205,7 +205,8 @@ class _Job:
             body_model=self.inferencer.body_model_name,
             model=self.inferencer.model_name,
         )
-        self.skipped: list[str] = []
+        self.unread: set[str] = set()
+        self.unread_before: list[str] = []
         self.notes: list[str] = []
         self.camera_motion: CameraMotion | None = None
 
@@ -242,7 +243,8 @@ class _Job:
                 bar.update(not consumer.is_written(frame.index))
                 if self.window is not None:
                     self.window.refresh()
-        self.skipped = consumer.skipped
+        self.unread.update(consumer.unread)
+        self.unread_before = consumer.unread_before
         self.final = consumer.final or self.raw
 
     def _progress(self, alone: bool) -> tqdm:
@@ -375,14 +377,12 @@ class _Job:
     def report(self, summary: Summary) -> None:
         """Add counts and messages to the summary."""
         # Without duplicates, as some sources are read twice.
-        problems = list(dict.fromkeys(self.source.problems))
-        text = ' '.join(problems)
-        problems += [
+        summary.problems += dict.fromkeys(self.source.problems)
+        summary.problems += [
             f'{name}: could not be read'
-            for name in self.skipped
-            if name not in text
+            for name in self.unread_before
+            if name not in self.unread
         ]
-        summary.problems += problems
         summary.notes += [*dict.fromkeys(self.source.notes), *self.notes]
         if self._target.exists():
             names = ['frame_names', 'frame_index']

@@ -24,10 +24,8 @@ from aios.apis.store import load_partial
 from aios.results import (
     PERSON_FIELDS,
     SMPLX_ARGUMENTS,
-    FrameResult,
     SequenceResult,
 )
-from aios.tracking import Tracker
 from aios.utils import locking
 from aios.utils.locking import folder_lock
 
@@ -187,25 +185,6 @@ def test_a_video(infer, tmp_path: Path, make_video):
     assert video.read()[1].shape == (72, 96 + 36, 3)
 
 
-def test_the_tracker_knows_colors(
-    infer, tmp_path: Path, make_video, monkeypatch
-):
-    known, track = [], Tracker.track
-
-    def spy(self: Tracker, frame: FrameResult) -> FrameResult:
-        known.append('appearance' in frame.instances)
-        return track(self, frame)
-
-    monkeypatch.setattr(Tracker, 'track', spy)
-    make_video(tmp_path / 'v.avi', 3)
-    out = tmp_path / 'out'
-    infer(
-        tmp_path / 'v.avi', out, outputs=Outputs(vis=False), processing=TRACKED
-    )
-    assert known == [True] * 3
-    assert SequenceResult.load(out / 'params.npz').appearance is None
-
-
 def test_smoothed_joints_are_those_of_the_parameters(
     infer, inferencer: AiOSInferencer, tmp_path: Path, make_video
 ):
@@ -284,6 +263,21 @@ class TestResume:
         with pytest.raises(ValueError, match=r'complete\. .*params2mesh'):
             infer(video, out, resume=True, **options)
         assert _files(out) == _files(whole)
+
+    def test_unreadable_images_are_told_again(
+        self, infer, calls, images: Path, tmp_path: Path
+    ):
+        for name, content in (('a', b'no'), ('e', b'no image')):
+            (images / f'{name}.png').write_bytes(content)
+        calls[:] = [0, 0]
+        with pytest.raises(KeyboardInterrupt):
+            infer(images, tmp_path / 'out')
+        calls[:] = [0] * 10
+        summary = infer(images, tmp_path / 'out', resume=True)
+        reason = 'e.png: unknown image format; the file has 8 bytes'
+        assert summary.problems == [
+            f'{images}/{reason}', 'a: could not be read'
+        ]  # fmt: skip
 
     def test_images_are_not_drawn_again(
         self, infer, calls, images: Path, tmp_path: Path

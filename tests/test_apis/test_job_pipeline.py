@@ -18,6 +18,7 @@ from aios.apis.post_processing import PostProcessing
 from aios.apis.store import load_partial
 from aios.apis.writers import FrameWriter
 from aios.results import FrameResult, SequenceResult
+from aios.tracking import Tracker
 
 NOTHING = Outputs(vis=False, params=False)
 TRACKED = PostProcessing(track=True, smooth=True)
@@ -105,6 +106,27 @@ def test_reading_network_and_writing_overlap(
         inferencer, [source], tmp_path, outputs=NOTHING, window=Writer()
     )
     assert len(calls) == 4
+
+
+def test_the_tracker_knows_colors(
+    inferencer: AiOSInferencer, tmp_path: Path, monkeypatch
+):
+    known, track = [], Tracker.track
+
+    def spy(self: Tracker, frame: FrameResult) -> FrameResult:
+        known.append('appearance' in frame.instances)
+        return track(self, frame)
+
+    monkeypatch.setattr(Tracker, 'track', spy)
+    run_inference(
+        inferencer,
+        [_Endless(3)],
+        tmp_path,
+        outputs=NOTHING,
+        processing=TRACKED,
+    )
+    assert known == [True] * 3
+    assert SequenceResult.load(tmp_path / 'params.npz').appearance is None
 
 
 def test_few_parts_of_a_slow_live_run(
