@@ -25,7 +25,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from aios.apis.cli import (
@@ -33,6 +32,7 @@ from aios.apis.cli import (
     add_model_arguments,
     model_and_weights,
 )
+from aios.apis.images import read_image
 from aios.apis.inferencer import AiOSInferencer
 from aios.apis.post_processing import LOW_SCORE
 from aios.body_models import SMPLXLayer
@@ -185,10 +185,7 @@ def track(
     tracker = Tracker(score_thr, min(score_thr, LOW_SCORE))
 
     def name(frame: FrameResult) -> FrameResult:
-        path = images / f'{frame.name}.jpg'
-        image = cv2.imread(str(path))
-        if image is None:
-            raise ValueError(f'{path}: not an image')
+        image, _ = read_image(images / f'{frame.name}.jpg')
         return tracker.track(with_appearance(frame, image))
 
     return with_frames(persons, name)
