@@ -7,8 +7,12 @@ from pathlib import Path
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file is hidden, as the ``._a.jpg`` of macOS to ``a.jpg``."""
-    return path.name.startswith('.')
+    """Whether a file is hidden, as the ``._a.jpg`` of macOS to ``a.jpg``.
+
+    Args:
+        path: Relative to the folder that is searched.
+    """
+    return any(part.startswith('.') for part in path.parts)
 
 
 def visible_paths(folder: Path, pattern: str = '*') -> list[Path]:
@@ -18,4 +22,5 @@ def visible_paths(folder: Path, pattern: str = '*') -> list[Path]:
         folder: The folder; nothing is found if it does not exist.
         pattern: Of :meth:`pathlib.Path.glob`.
     """
-    return sorted(p for p in folder.glob(pattern) if not is_hidden(p))
+    found = folder.glob(pattern)
+    return sorted(p for p in found if not is_hidden(p.relative_to(folder)))

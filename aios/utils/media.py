@@ -15,7 +15,10 @@ IMAGE_SUFFIXES = (
     *('.avif', '.bmp', '.heic', '.heif', '.jpeg', '.jpg', '.png', '.tif'),
     *('.tiff', '.webp'),
 )
-VIDEO_SUFFIXES = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.webm')
+VIDEO_SUFFIXES = (
+    *('.3gp', '.avi', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg'),
+    *('.mpg', '.mts', '.webm', '.wmv'),
+)
 
 
 def list_media(
@@ -25,8 +28,8 @@ def list_media(
 
     Args:
         source: A file, a folder, or a pattern such as ``'shots/*.jpg'``.
-            Hidden files of a folder are left out, such as the ``._a.jpg``
-            that macOS adds to ``a.jpg``.
+            Hidden files and sub-folders are left out, such as the
+            ``._a.jpg`` that macOS adds to ``a.jpg``, and ``.thumbnails``.
         recursive: Also search sub-folders of a folder, and let ``**`` in a
             pattern match any of them.
 
@@ -43,7 +46,7 @@ def list_media(
     found: Iterable[Path]
     if path.is_dir():
         names = path.rglob('*') if recursive else path.glob('*')
-        found = (path for path in names if not is_hidden(path))
+        found = (p for p in names if not is_hidden(p.relative_to(path)))
     elif not glob.has_magic(str(source)):
         raise FileNotFoundError(f'{source}: no such file or folder')
     else:

@@ -52,12 +52,14 @@ def test_numbers_in_names_count(tmp_path):
 
 def test_hidden_files_are_left_out(folder):
     """macOS adds them to files on other file systems; they are no images."""
-    for name in ('._b.png', 'deep/._c.webp', '._v.avi'):
+    (folder / '.thumbnails').mkdir()
+    for name in ('._b.png', 'deep/._c.webp', '._v.avi', '.thumbnails/b.png'):
         (folder / name).write_bytes(b'\0\5\x16\7')
     names = [p.name for p in list_media(folder, recursive=True)]
     assert names == ['a.JPG', 'b.png', 'c.webp', 'v.avi']
-    (hidden,) = list_media(folder / '._b.png')  # unless they are named
-    assert hidden.name == '._b.png'
+    for name in ('._b.png', '.thumbnails'):  # unless they are named
+        (hidden,) = list_media(folder / name)
+        assert hidden.name.endswith('b.png')
 
 
 @pytest.mark.parametrize(
