@@ -9,6 +9,7 @@ results are in OUT_DIR/results/NAME (docs/en/scale.md).
 
 Examples:
     python tools/bulk_inference.py videos/ aios_r50 CHECKPOINT --out-dir out
+    python tools/bulk_inference.py shots/ --recursive --fps 24 --out-dir out
     torchrun --nproc-per-node 8 tools/bulk_inference.py list.txt aios_r50 \
         CHECKPOINT --out-dir out --track --launcher pytorch
     python tools/bulk_inference.py --status out
@@ -25,6 +26,7 @@ from typing import Any
 
 from aios.apis.bulk import BulkItem, BulkRun, ItemFailure, read_states
 from aios.apis.cli import (
+    add_launcher_option,
     add_options,
     add_reading_options,
     fail,
@@ -34,9 +36,8 @@ from aios.apis.cli import (
     run,
 )
 from aios.apis.dist_context import DistContext
-from aios.apis.frames import safe_name
 from aios.apis.job import run_inference
-from aios.apis.sources import open_sources, unique_names
+from aios.apis.sources import FrameSource, flat_names, open_sources
 from aios.utils.command_line import make_parser
 from aios.utils.media import VIDEO_SUFFIXES, list_media
 from aios.utils.safe_io import load_npz
@@ -75,10 +76,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'videos',
         help='text file with one video per line, a folder, or a quoted '
-        'pattern',
+        'pattern; with --fps also folders of images',
     )
     add_options(parser)
     add_reading_options(parser)
+    add_launcher_option(parser)
     parser.add_argument(
         '--retry-failed',
         action='store_true',
@@ -94,13 +96,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_videos(source: str, recursive: bool) -> list[BulkItem]:
+def find_items(
+    source: str, recursive: bool, fps: float | None = None
+) -> list[BulkItem]:
     """Videos of a list, a folder or a pattern.
 
     Args:
         source: See :func:`build_parser`. Lines that begin with ``#`` are
             left out; names are relative to the list's folder.
         recursive: Also look into sub-folders.
+        fps: Folders of images are videos, too.
 
     Raises:
         FileNotFoundError: If there are none.
@@ -114,21 +119,45 @@ def find_videos(source: str, recursive: bool) -> list[BulkItem]:
         paths = [root / x for x in lines if x and not x.startswith('#')]
     else:
         paths = list_media(source, recursive)
-    others = [p for p in paths if p.suffix.lower() not in VIDEO_SUFFIXES]
+        if fps is not None and Path(source).is_dir():
+            paths = [p if is_video(p) else p.parent for p in paths]
+            paths = list(dict.fromkeys(paths))
+    others = [p for p in paths if not (is_video(p) or (fps and p.is_dir()))]
     if others or not paths:
         raise ValueError(
             f'{source}: {(others[0] if others else "nothing")} is not a '
-            f'video; allowed suffixes: {", ".join(VIDEO_SUFFIXES)}'
+            f'video; allowed suffixes: {", ".join(VIDEO_SUFFIXES)}; with '
+            '--fps also folders of images'
         )
-    # Flat names: no folder of results inside another one.
-    names = [
-        safe_name(name.replace('/', '__'))
-        for name in unique_names(paths, None)
-    ]
-    return [
+    return [  # no folder of results inside another one
         BulkItem(name, str(path))
-        for name, path in zip(names, paths, strict=True)
+        for name, path in zip(flat_names(paths), paths, strict=True)
     ]
+
+
+def open_item(item: BulkItem, args: argparse.Namespace) -> list[FrameSource]:
+    """Open a video, or the images of a folder.
+
+    Raises:
+        ItemFailure: If that is not possible.
+    """
+    path = Path(item.path)
+    try:
+        images = list_media(path) if path.is_dir() else []
+        return open_sources(
+            [p for p in images if not is_video(p)] or path,
+            frame_interval=args.frame_interval,
+            start=args.start,
+            end=args.end,
+            fps=args.fps,
+        )
+    except (OSError, ValueError) as error:
+        raise ItemFailure(str(error)) from error
+
+
+def is_video(path: Path) -> bool:
+    """Whether a path has the suffix of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def infer_all(args: argparse.Namespace) -> int:
@@ -138,7 +167,7 @@ def infer_all(args: argparse.Namespace) -> int:
         dist = DistContext.join(connect=False)
     bulk = BulkRun(
         args.out_dir,
-        find_videos(args.videos, args.recursive),
+        find_items(args.videos, args.recursive, args.fps),
         {k: v for k, v in vars(args).items() if k not in _FREE},
         rank=dist.rank,
         size=dist.world_size,
@@ -148,15 +177,7 @@ def infer_all(args: argparse.Namespace) -> int:
     inferencer.faces  # noqa: B018 - is the body model there?
 
     def infer(item: BulkItem, folder: Path) -> dict[str, Any]:
-        try:
-            sources = open_sources(
-                item.path,
-                frame_interval=args.frame_interval,
-                start=args.start,
-                end=args.end,
-            )
-        except (OSError, ValueError) as error:
-            raise ItemFailure(str(error)) from error
+        sources = open_item(item, args)
         try:
             summary = run_inference(
                 inferencer,

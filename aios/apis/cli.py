@@ -64,7 +64,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='continue an interrupted run',
     )
     add_cfg_options(run)
-    run.add_argument(
+
+
+def add_launcher_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher``."""
+    parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch'],
         default='none',
@@ -257,10 +261,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_reading_options(
-    parser: argparse.ArgumentParser,
-) -> argparse._ArgumentGroup:
-    """Add options that select the frames, and return their group."""
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add options that select the frames."""
     group = parser.add_argument_group('reading')
     group.add_argument(
         '--recursive', action='store_true', help='also look into sub-folders'
@@ -285,7 +287,12 @@ def add_reading_options(
         metavar='FRAME',
         help='first frame of a video that is no longer read',
     )
-    return group
+    group.add_argument(
+        '--fps',
+        type=float,
+        metavar='N',
+        help='the images of a folder are the frames of a video, N per second',
+    )
 
 
 def fail(message: Any, code: int = 1) -> NoReturn:
@@ -355,12 +362,8 @@ def run_demo(
         help='image, video, folder, quoted pattern, or file:// URL',
     )
     add_options(parser)
-    add_reading_options(parser).add_argument(
-        '--fps',
-        type=float,
-        metavar='N',
-        help='the images of a folder are the frames of a video, N per second',
-    )
+    add_reading_options(parser)
+    add_launcher_option(parser)
     parser.set_defaults(**defaults)
     args = parser.parse_args(argv)
     return run(lambda: _run_demo(args).persons, args.out_dir)
@@ -442,7 +445,8 @@ def make_inferencer(
                 'creates it'
             )
         path = None if model == SHIPPED_MODEL else model
-        return OnnxInferencer(path, args.device, **options, **runtime)
+        device = dist.device(args.device or 'cpu')
+        return OnnxInferencer(path, device, **options, **runtime)
     try:
         from .inferencer import AiOSInferencer
     except ImportError as error:
@@ -454,7 +458,7 @@ def make_inferencer(
     return AiOSInferencer(
         model,
         weights,
-        args.device or dist.device,
+        dist.device(args.device),
         cfg_options=args.cfg_options,
         **options,
     )
@@ -479,9 +483,9 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
     if summary.was_complete:
         print(f'{args.out_dir} is complete already')  # noqa: T201
         return
+    where = f', results: {args.out_dir}' if args.out_dir else ''
     print(  # noqa: T201
-        f'persons: {summary.persons}, frames: {summary.frames}, '
-        f'results: {args.out_dir}'
+        f'persons: {summary.persons}, frames: {summary.frames}{where}'
     )
     if not summary.persons:
         print(  # noqa: T201

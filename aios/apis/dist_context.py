@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aios.utils.processes import end_with_parent
@@ -52,17 +53,26 @@ class DistContext:
         """Whether this is the process that finishes the work."""
         return self.rank == 0
 
-    @property
-    def device(self) -> str | None:
-        """Device of this process; ``None`` for the best one."""
-        if self.world_size == 1:
-            return None
-        import torch
+    def device(self, wanted: str | None) -> str | None:
+        """Device of this process: processes take turns at the GPUs.
 
-        count = torch.cuda.device_count()
-        if not count:
-            return None
-        return f'cuda:{int(os.environ.get("LOCAL_RANK", self.rank)) % count}'
+        Args:
+            wanted: ``--device``; one with a number, or no GPU, is kept.
+
+        Returns:
+            ``None`` for the best one.
+        """
+        if self.world_size == 1 or wanted not in (None, 'cuda'):
+            return wanted
+        rank = int(os.environ.get('LOCAL_RANK', self.rank))
+        count = 0
+        with suppress(ImportError):  # ONNX Runtime does not need it
+            import torch
+
+            count = torch.cuda.device_count()
+        if count:
+            return f'cuda:{rank % count}'
+        return wanted and f'cuda:{rank}'
 
     def share(self, count: int) -> tuple[int, int | None]:
         """First and last frame (excluded) of this process.

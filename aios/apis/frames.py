@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -99,12 +100,16 @@ class FrameSource(ABC):
         return []
 
 
-def check_range(interval: int, start: int, end: int | None) -> None:
-    """Check the selection of the frames of a video.
+def check_range(
+    interval: int, start: int, end: int | None, fps: float = 1.0
+) -> None:
+    """Check the selection of the frames of a video, and their rate.
 
     Raises:
         ValueError: If a number is out of its range.
     """
+    if not 0 < fps < math.inf:
+        raise ValueError(f'fps must be > 0, got {fps}')
     if interval < 1 or start < 0 or (end is not None and end <= start):
         raise ValueError(
             'frame_interval must be >= 1 and 0 <= start < end, got '

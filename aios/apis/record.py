@@ -13,7 +13,7 @@ from aios.results.run_record import RECORD
 from aios.utils.run_folder import begin_run
 from aios.utils.safe_io import remove_half_written
 
-from .frames import FrameSource, safe_name
+from .sources import FrameSource, flat_names
 
 _PRODUCTS = (
     'ground.json',
@@ -83,10 +83,12 @@ def source_folders(sources: Sequence[FrameSource]) -> list[str]:
     if len(sources) == 1:
         return ['.']
     names: list[str] = []
+    paths = [Path(source.name) for source in sources if source.is_sequence]
+    own = iter(flat_names(paths) if paths else ())
     for source in sources:
         name = '.'
         if source.is_sequence:
-            name = safe_name(Path(source.name).stem)
+            name = next(own)
             taken = {other.lower() for other in (*names, *products())}
             while name.lower() in taken:
                 name += '_'

@@ -3,21 +3,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import cv2
 import numpy as np
 
+from aios.utils.images import read_header
 from aios.utils.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_media
 
 from .exif import ExifError, exif_focal_length
@@ -27,7 +26,6 @@ from .frames import (
     check_range,
     every_frame,
     file_stamp,
-    is_utf8,
     safe_name,
 )
 from .images import as_image, read_image
@@ -129,13 +127,11 @@ class ImageSequence(ImageSource):
         start: int = 0,
         stop: int | None = None,
     ) -> None:
-        check_range(interval, start, stop)
+        check_range(interval, start, stop, fps)
         folder = paths[0].parent
         if folder.name in ('', '..'):  # results are in a folder of that name
             folder = Path(os.path.abspath(folder))
         name = str(folder)
-        if not 0 < fps < math.inf:
-            raise ValueError(f'fps must be > 0, got {fps}')
         if start >= len(paths):
             raise ValueError(
                 f'{name}: has {len(paths)} images, start must be less, got '
@@ -208,8 +204,8 @@ def open_sources(
 
     Returns:
         One source for all images, or with ``fps`` for each folder of images,
-        and one for each video. Videos that cannot be opened are listed in
-        the problems of the first source, if there is another one.
+        and one for each video. Videos and folders that cannot be opened are
+        listed in the problems of the first source, if there is another one.
 
     Raises:
         FileNotFoundError: If no file is found.
@@ -245,48 +241,62 @@ def open_sources(
     kinds_of = {path: _is_video(path) for path in paths}
     videos = [path for path in paths if kinds_of[path]]
     images = [path for path in paths if not kinds_of[path]]
-    sources: list[FrameSource] = []
     part = frame_interval, start, end
-    if images and fps is not None:
-        sources += _sequences(images, fps, part)
+    check_range(*part, 1.0 if fps is None else fps)
+    found: list[FrameSource] = []
+    closed: list[Callable[[], FrameSource]] = []
+    if fps is not None:
+        closed += [
+            partial(ImageSequence, files, fps, *part)
+            for files in frames_by_folder(images)
+        ]
     elif images:
         if root is not None and not root.is_dir():
             root = None
         name = str(inputs) if single else ''
-        sources.append(ImageSource(images, root, name))
-    _add_videos(sources, videos, part)
+        found.append(ImageSource(images, root, name))
+    closed += [partial(VideoSource, path, *part) for path in videos]
+    sources = _with_open(found, closed)
+    if fps is None and not videos and part != (1, 0, None):
+        sources[0].notes.append(
+            'frame_interval, start and end select frames of videos; with fps '
+            'these images are one'
+        )
+    elif fps is not None and not images:
+        sources[0].notes.append('fps is for images; videos have their own')
     return sources
 
 
-def _sequences(
-    paths: Sequence[Path], fps: float, part: tuple[Any, ...]
-) -> list[ImageSequence]:
-    """One sequence per folder."""
-    folders = groupby(sorted(paths, key=_folder), _folder)  # a stable sort
-    return [ImageSequence([*files], fps, *part) for _, files in folders]
+def frames_by_folder(paths: Iterable[Path]) -> list[list[Path]]:
+    """Image files of each folder, in the given order.
+
+    Args:
+        paths: Image files.
+    """
+    folders: dict[Path, list[Path]] = {}
+    for path in paths:
+        folders.setdefault(path.absolute().parent, []).append(path)
+    return list(folders.values())
 
 
-def _folder(path: Path) -> Path:
-    return path.absolute().parent
-
-
-def _add_videos(
-    sources: list[FrameSource], paths: Sequence[Path], options: tuple[Any, ...]
-) -> None:
-    """Append videos; those that cannot be opened become problems.
+def _with_open(
+    sources: list[FrameSource], closed: Iterable[Callable[[], FrameSource]]
+) -> list[FrameSource]:
+    """Append sources; those that cannot be opened become problems.
 
     Raises:
         ValueError: If there is no other source.
     """
     problems: list[str] = []
-    for path in paths:
+    for opened in closed:
         try:
-            sources.append(VideoSource(path, *options))
+            sources.append(opened())
         except ValueError as error:
             problems.append(str(error))
     if not sources:
         raise ValueError('\n'.join(dict.fromkeys(problems)))
     sources[0].problems += problems
+    return sources
 
 
 def _local_path(entry: Any) -> str:
@@ -310,9 +320,8 @@ def _is_video(path: Path) -> bool:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES:
         return suffix in VIDEO_SUFFIXES
-    if not is_utf8(str(path)):
-        return False  # OpenCV cannot open it
-    return not cv2.haveImageReader(str(path))
+    with open(path, 'rb') as stream:
+        return read_header(stream) is None
 
 
 def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
@@ -331,6 +340,16 @@ def unique_names(paths: Sequence[Path], root: Path | None) -> list[str]:
     names = _replace_duplicates(stems, whole)
     numbered = [f'{name}_{index}' for index, name in enumerate(names)]
     return _replace_duplicates(names, numbered)
+
+
+def flat_names(paths: Sequence[Path]) -> list[str]:
+    """Names of files without folders: ``stem``, or ``sub__stem`` if needed.
+
+    Args:
+        paths: The files.
+    """
+    names = (name.replace('/', '__') for name in unique_names(paths, None))
+    return [*map(safe_name, names)]
 
 
 def _relative_paths(paths: Sequence[Path], root: Path | None) -> list[Path]:

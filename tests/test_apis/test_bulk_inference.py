@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+import cv2
 import pytest
+from api_images import draw_image
 from script_loader import load_script
 
+from aios.apis import AiOSInferencer
+from aios.apis.bulk import read_states
 from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +60,36 @@ def test_each_video_has_its_folder(
     with pytest.raises(SystemExit):
         main(*command, '--out-dir', out, '--track')
     assert 'track: then False, now True' in capsys.readouterr().err
+
+
+def test_folders_of_frames(
+    main, checkpoint: Path, make_video, tmp_path: Path, capsys
+):
+    """As DAVIS and 3DPW have them."""
+    for name in ('a/2.png', 'a/10.png', 'b/c/1.png', 'empty/notes.md'):
+        path = tmp_path / 'shots' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == '.png':
+            cv2.imwrite(str(path), draw_image(0))
+    make_video(tmp_path / 'shots/a/v.avi', 3)
+    command = checkpoint, '--fps', 20, '--no-vis', *OPTIONS, '--out-dir'
+    main(tmp_path / 'shots', *command, tmp_path / 'out', '--recursive')
+    found = {
+        path.parent.name: SequenceResult.load(path)
+        for path in tmp_path.glob('out/results/*/params.npz')
+    }
+    assert {name: x.num_frames for name, x in found.items()} == {
+        'a': 2, 'a__v': 3, 'b__c': 1
+    }  # fmt: skip
+    assert found['a'].frame_names.tolist() == ['2', '10']
+    assert found['a'].fps == 20
+    listing = tmp_path / 'list.txt'
+    listing.write_text('shots/b/c\nshots/empty\n')
+    with pytest.raises(SystemExit):
+        main(listing, *command, tmp_path / 'listed')
+    text = capsys.readouterr()
+    assert '1 done, 1 failed, 0 todo' in text.out
+    assert 'empty: no image or video found' in text.err
 
 
 def test_list_with_a_broken_video(
@@ -134,39 +163,25 @@ def test_wrong_use(main, checkpoint: Path, tmp_path: Path, capsys):
     assert status.value.code == 1
 
 
-@pytest.mark.slow
-def test_three_processes_and_a_kill(
-    main, checkpoint: Path, make_video, tmp_path: Path
+def test_an_interrupted_video_continues(
+    main, checkpoint: Path, videos: Path, tmp_path: Path, monkeypatch
 ):
-    """As in life: kill -9 in the middle of a video, then start again."""
-    folder, out = tmp_path / 'videos', tmp_path / 'out'
-    folder.mkdir()
-    for number in range(6):
-        make_video(folder / f'{number}.avi', 40)
-    command = folder, checkpoint, '--no-vis', *OPTIONS, '--out-dir'
-    environment = os.environ | dict(OMP_NUM_THREADS='1')
+    forward, calls = AiOSInferencer.forward, []
+    limit = 5
 
-    def start() -> subprocess.Popen:
-        words = [sys.executable, TOOL, *command, out]
-        return subprocess.Popen([str(x) for x in words], env=environment)
+    def counted(*args: object, **options: object) -> list:
+        if len(calls) == limit:
+            raise KeyboardInterrupt
+        calls.append(args)
+        return forward(*args, **options)
 
-    processes = [start() for _ in range(3)]
-    while not list(out.glob('status/*.json')):
-        assert all(p.poll() is None for p in processes)
-        time.sleep(0.05)
-    processes[0].send_signal(signal.SIGKILL)
-    codes = [process.wait() for process in processes]
-    assert codes == [-9, 0, 0]
-    states = [
-        json.loads(line)
-        for line in (out / 'manifest.jsonl').read_text().splitlines()
-    ]
-    assert [s['state'] for s in states] == ['done'] * 6
-    main(*command, tmp_path / 'alone')
-    for number in range(6):
-        one, other = (
-            SequenceResult.load(p / f'results/{number}/params.npz')
-            for p in (out, tmp_path / 'alone')
-        )
-        np.testing.assert_array_equal(one.frame_index, other.frame_index)
-        np.testing.assert_allclose(one.transl, other.transl, atol=1e-3)
+    monkeypatch.setattr(AiOSInferencer, 'forward', counted)
+    command = videos, checkpoint, '--recursive', '--no-vis', *OPTIONS
+    with pytest.raises(SystemExit) as status:
+        main(*command, '--out-dir', tmp_path / 'out')
+    assert status.value.code == 130
+    limit = 99
+    main(*command, '--out-dir', tmp_path / 'out')
+    assert len(calls) == 3 + 4 + 5
+    states = read_states(tmp_path / 'out')
+    assert [s['frames'] for s in states] == [3, 4, 5]

@@ -87,6 +87,28 @@ def test_shares(size: int):
         assert end == begin
 
 
+@pytest.mark.parametrize(
+    ('wanted', 'gpus', 'devices'),
+    [
+        (None, 2, ['cuda:0', 'cuda:1', 'cuda:0']),
+        ('cuda', 2, ['cuda:0', 'cuda:1', 'cuda:0']),
+        # PyTorch for CPUs, or none: ONNX Runtime may know them.
+        ('cuda', 0, ['cuda:0', 'cuda:1', 'cuda:2']),
+        ('cuda:1', 2, ['cuda:1'] * 3),
+        ('cpu', 2, ['cpu'] * 3),
+        (None, 0, [None] * 3),
+    ],
+)
+def test_devices(monkeypatch, wanted, gpus, devices):
+    monkeypatch.setattr('torch.cuda.device_count', lambda: gpus)
+    found = []
+    for rank in range(3):
+        monkeypatch.setenv('LOCAL_RANK', str(rank))
+        found.append(DistContext(rank + 3, 6).device(wanted))
+    assert found == devices
+    assert DistContext().device(wanted) == wanted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('options', [(), ('--track',)])
 def test_two_processes(checkpoint, make_video, tmp_path: Path, options):

@@ -20,6 +20,7 @@ from PIL import Image
 from aios.apis import open_sources, video_sources
 from aios.apis.exif import exif_focal_length
 from aios.apis.images import as_image, read_image
+from aios.apis.record import source_folders
 from aios.apis.sources import CameraSource, ImageSource, VideoSource
 from aios.apis.threads import prefetch
 
@@ -94,6 +95,8 @@ class TestNames:
             open_sources(odd)
         make_video(tmp_path / 'b.avi', 3)
         (tmp_path / 'c.avi').write_text('no video')
+        with pytest.raises(ValueError, match='frame_interval'):
+            open_sources(tmp_path, frame_interval=0)
         (source,) = open_sources(tmp_path)
         assert len([*source.frames()]) == 3
         assert [p.partition(': ')[0][-5:] for p in source.problems] == [
@@ -145,6 +148,13 @@ class TestImages:
         path = tmp_path / f'a{suffix}'
         stored.save(path, exif=exif)
         self.check(path, tolerance=6 if suffix in ('.jpg', '.avif') else 0)
+
+    def test_names_without_suffix(self, tmp_path: Path, monkeypatch):
+        """OpenCV does not open all names on Windows."""
+        monkeypatch.setattr(cv2, 'haveImageReader', None)
+        _write(tmp_path / 'a.png').rename(tmp_path / 'é')
+        (source,) = open_sources(tmp_path / 'é')
+        assert next(source.frames()).image.shape == self.wanted.shape
 
     def test_gray(self, tmp_path: Path):
         gray = self.wanted[..., 0]
@@ -367,6 +377,26 @@ class TestSequence:
         with pytest.raises(ValueError, match='has 1 images, start must'):
             open_sources(tmp_path, fps=25, start=1)
 
+    def test_a_short_folder_does_not_stop_the_others(self, tmp_path: Path):
+        for name in ('a/1.png', 'b/1.png', 'b/2.png'):
+            _write(tmp_path / name)
+        (source,) = open_sources(tmp_path, recursive=True, fps=25, start=1)
+        assert [frame.name for frame in source.frames()] == ['2']
+        (problem,) = source.problems
+        assert 'a: has 1 images, start must be less' in problem
+
+    def test_options_that_do_nothing_are_told(self, tmp_path, make_video):
+        image = _write(tmp_path / 'a.png')
+        video = make_video(tmp_path / 'v.avi', 3)
+        for inputs, options, notes in (
+            (image, dict(end=2), 1),
+            (image, dict(end=2, fps=24), 0),
+            (video, dict(end=2), 0),
+            (video, dict(end=2, fps=24), 1),
+            (tmp_path, dict(end=2), 0),
+        ):
+            assert len(open_sources(inputs, **options)[0].notes) == notes
+
     def test_name_of_the_parent_folder(self, tmp_path: Path, monkeypatch):
         """Results are in a folder of that name, so it must not be '..'."""
         _write(tmp_path / 'a' / '1.png')
@@ -406,6 +436,13 @@ class TestMixed:
             inputs = inputs.format(tmp_path)
         with pytest.raises(error, match=message):
             open_sources(inputs)
+
+    def test_names_of_folders_for_results(self, tmp_path: Path, make_video):
+        for name in ('a/v.avi', 'b/v.avi', 'b/w.avi'):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            make_video(tmp_path / name, 1)
+        sources = open_sources(tmp_path, recursive=True)
+        assert source_folders(sources) == ['a__v', 'b__v', 'b__w']
 
 
 class TestCamera:
