@@ -18,7 +18,13 @@ from aios.results import FrameResult
 from aios.tracking import with_appearance
 from aios.visualization import OverlayDrawer
 
-from .cli import make_inferencer, make_outputs, make_processing, run
+from .cli import (
+    make_inferencer,
+    make_outputs,
+    make_processing,
+    report,
+    run,
+)
 from .consumer import write_frame
 from .job import Inferencer, Summary, prediction_options, run_inference
 from .live_views import VIEWS
@@ -68,18 +74,21 @@ def _follow(args: argparse.Namespace) -> Summary:
     with ExitStack() as stack:
         _end_at_interrupt(camera, stack)
         if args.out_dir is None:
-            return _watch(inferencer, camera, processing, receivers, window)
-        return run_inference(
-            inferencer,
-            [camera],
-            args.out_dir,
-            outputs=outputs,
-            processing=processing,
-            overwrite=args.overwrite,
-            resume=args.resume,
-            window=window,
-            senders=receivers,
-        )
+            summary = _watch(inferencer, camera, processing, receivers, window)
+        else:
+            summary = run_inference(
+                inferencer,
+                [camera],
+                args.out_dir,
+                outputs=outputs,
+                processing=processing,
+                overwrite=args.overwrite,
+                resume=args.resume,
+                window=window,
+                senders=receivers,
+            )
+    report(summary, args)
+    return summary
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -150,15 +159,19 @@ def _watch(
             bar.update()
             if window is not None:
                 window.refresh()
+    summary.notes += camera.notes
     return summary
 
 
 def _end_at_interrupt(camera: CameraSource, stack: ExitStack) -> None:
-    """Make Ctrl-C stop the camera, and a second one the program."""
+    """Make Ctrl-C and SIGTERM stop the camera, and a second one the program.
 
-    def end(*_: Any) -> None:
+    SIGTERM is how ``docker stop`` and job schedulers end a session.
+    """
+
+    def end(number: int, _: Any) -> None:
         camera.stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, end)
-    stack.callback(signal.signal, signal.SIGINT, before)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        stack.callback(signal.signal, number, signal.signal(number, end))

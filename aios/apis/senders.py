@@ -7,6 +7,7 @@ Legend: ``J`` = 55 joints.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from aios.utils.optional import import_optional
 
 from .writers import FrameWriter
 
+_LOGGER = logging.getLogger(__name__)
 _JOINTS = get_joint_set('smplx_55').names
 _HALF_TURN = Rotation.from_quat(HALF_TURN)
 _TO_UNITY = np.array([-1.0, 1, 1])  # mirrored, for left-handed axes
@@ -42,6 +44,7 @@ class _Bundles(FrameWriter):
             'pythonosc.udp_client', 'python-osc', '--send'
         )
         self._client = client.UDPClient(host, port)
+        self._is_lost = False
         self._poses = PoseRotations(BodyPoser(body_model).layer())
 
     def _send(self, messages: Iterable[tuple[str, list[Any]]]) -> None:
@@ -55,7 +58,13 @@ class _Bundles(FrameWriter):
                 kind = 'f' if isinstance(value, float) else None
                 message.add_arg(value, kind)
             bundle.add_content(message.build())
-        self._client.send(bundle.build())
+        try:
+            self._client.send(bundle.build())
+            self._is_lost = False
+        except OSError as error:  # a network that is away for a while
+            if not self._is_lost:
+                _LOGGER.warning('--send: %s', error)
+            self._is_lost = True
 
     def _rotations(self, frame: FrameResult, row: int) -> Rotation:
         """``J`` rotations relative to the parents, hands included."""
@@ -167,7 +176,7 @@ class ZMQSender(FrameWriter):
         try:
             self._socket.bind(f'tcp://{host}:{port or "*"}')
         except zmq.ZMQError as error:
-            raise OSError(f'--send zmq: {host}:{port}: {error}') from error
+            raise OSError(str(error)) from error
         self.address = self._socket.last_endpoint.decode()
 
     def write(  # noqa: D102
@@ -207,4 +216,7 @@ def make_sender(
     host, colon, port = address.rpartition(':')
     if not (host and colon and port.isdecimal() and int(port) < 2**16):
         raise ValueError(f'--send-to must be HOST:PORT, got {address!r}')
-    return sender(host, int(port), body_model)
+    try:
+        return sender(host, int(port), body_model)
+    except OSError as error:
+        raise OSError(f'--send {kind}: {address}: {error}') from error

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar('T')
 _END = object()
 _TICK = 0.1  # polling interval of the stop flag, seconds
+_FAREWELL = 2.0  # seconds for the thread of a camera to end
 
 
 def prefetch(
@@ -20,7 +21,7 @@ def prefetch(
     """Iterate in a thread, ahead of the consumer.
 
     An exception in the thread is raised at the position of its item. If the
-    consumer stops early, the thread ends as well.
+    consumer stops early, the thread ends as well, unless a camera blocks it.
 
     Args:
         items: Items to iterate over.
@@ -65,7 +66,7 @@ def prefetch(
             yield item
     finally:
         stop.set()
-        thread.join()
+        thread.join(_FAREWELL if latest else None)
 
 
 def _drop_one(waiting: queue.Queue) -> None:

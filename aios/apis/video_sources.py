@@ -250,8 +250,8 @@ class CameraSource(FrameSource):
         arguments = self._capture, newest, lambda: self._stopped
         # A daemon thread: a blocked camera must not keep the program alive.
         reader = Thread(target=_read_camera, args=arguments, daemon=True)
-        reader.start()
         start, index = time.monotonic(), 0
+        reader.start()
         try:
             while not self._stopped and (last is None or index < last):
                 try:
@@ -259,6 +259,9 @@ class CameraSource(FrameSource):
                 except queue.Empty:
                     continue
                 if image is None:
+                    self.notes.append(
+                        f'{self.name}: ended after {index} frames'
+                    )
                     return
                 image = as_image(image, self.name)
                 name, size = f'{index:06d}', _size(image)

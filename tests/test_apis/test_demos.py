@@ -284,17 +284,20 @@ class TestWebcam:
         _, vertices, faces = scene.add_mesh_simple.call_args.args
         assert len(vertices) == faces.max() + 1
 
-    def test_ends_with_ctrl_c(self, demo, camera, monkeypatch, tmp_path):
+    @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+    def test_ends_with_ctrl_c(
+        self, number, demo, camera, monkeypatch, tmp_path, capsys
+    ):
         """Which is how to end it: all results are there."""
         from aios.apis import AiOSInferencer
 
         forward = AiOSInferencer.forward
-        left = iter([signal.SIGINT])
-        before = signal.getsignal(signal.SIGINT)
+        left = iter([number])
+        before = signal.getsignal(number)
 
         def interrupt(*args: object, **options: object) -> list:
-            for number in left:
-                os.kill(os.getpid(), number)
+            for one in left:
+                os.kill(os.getpid(), one)
             return forward(*args, **options)
 
         monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
@@ -302,7 +305,22 @@ class TestWebcam:
         count = demo('webcam_demo', 0, '--out-dir', out, '--no-vis')
         persons = SequenceResult.load(out / 'params.npz')
         assert persons.num_frames == count >= 1
-        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(number) is before
+        assert f'frames: {count}, results: {out}' in capsys.readouterr().out
+
+    def test_unplugged(self, demo, camera, monkeypatch, capsys):
+        left = iter([(True, draw_image(0))])
+        monkeypatch.setattr(
+            video_sources.cv2.VideoCapture,
+            'read',
+            lambda _: next(left, (False, None)),
+        )
+        monkeypatch.setattr(window, 'show_image', lambda *_: -1)
+        assert demo('webcam_demo', 0, '--show') == 1
+        said = capsys.readouterr().out
+        assert 'camera 0: ended after 1 frames' in said
+        with pytest.raises(SystemExit):
+            demo('webcam_demo', 0, '--show', '--launcher', 'pytorch')
 
     def test_none(self, fails, camera: list, tmp_path: Path):
         message = fails('webcam_demo', 7, '--out-dir', tmp_path / 'out')

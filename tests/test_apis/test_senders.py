@@ -121,7 +121,24 @@ def test_zmq(frame, layer) -> None:
     np.testing.assert_allclose(document['K'], K)
 
 
+def test_a_network_that_is_away(frame, layer, monkeypatch, caplog) -> None:
+    """Frames are lost, but not the session."""
+    client = pytest.importorskip('pythonosc.udp_client')
+    sender = make_sender('osc', '127.0.0.1:9', layer)
+
+    def fail(*_: object) -> None:
+        raise OSError('Network is unreachable')
+
+    monkeypatch.setattr(client.UDPClient, 'send', fail)
+    sender.write(frame, None)
+    assert [r.getMessage() for r in caplog.records] == [
+        '--send: Network is unreachable'
+    ]
+
+
 def test_addresses(layer) -> None:
+    with pytest.raises(OSError, match=r'--send osc: no\.invalid:80: '):
+        make_sender('osc', 'no.invalid:80', layer)
     for wrong in ('here', ':80', 'here:', 'here:99999', 'here:x'):
         with pytest.raises(ValueError, match='--send-to must be HOST:PORT'):
             make_sender('osc', wrong, layer)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aios.apis import threads
 from aios.apis.threads import BackgroundConsumer, prefetch
 
 
@@ -44,6 +45,22 @@ def test_bounded_and_ends_early():
     assert len(made) <= 5
     del stream
     assert threading.active_count() < 10
+
+
+def test_a_blocked_camera_does_not_block_the_end(monkeypatch):
+    monkeypatch.setattr(threads, '_FAREWELL', 0.05)
+    go = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        go.wait(60)
+
+    stream = prefetch(items(), depth=1, latest=True)
+    assert next(stream) == 0
+    start = time.monotonic()
+    stream.close()
+    assert time.monotonic() - start < 30
+    go.set()
 
 
 def test_latest_throws_away_what_waits():
