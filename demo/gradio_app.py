@@ -150,6 +150,8 @@ class Finder:
             text += f' Only the first {self.max_frames} frames were read.'
         if not summary.persons:
             text = 'No persons were found; try a lower score.'
+        for problem in summary.problems:  # after the name of the file
+            text += f' Problem: {problem.partition(": ")[2]}.'
         files = (params, animation, viewer, overlay or image)
         return Found(
             text, image, overlay, viewer, tuple(f for f in files if f)

@@ -17,10 +17,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from params2mesh import add_selection, select
+from params2mesh import add_selection, load, select
 
 from aios.apis.viewer import MODES, make_viewer
-from aios.results import SequenceResult
 from aios.utils.command_line import (
     add_overwrite_option,
     errors_in_one_line,
@@ -80,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     params = folder / 'params.npz' if folder.is_dir() else folder
     path = args.out or params.with_name('viewer.html')
     refuse_existing(path, args.overwrite)
-    persons = run = SequenceResult.load(params)
+    persons = run = load(args.results)
     whole = args.frames is None and args.ids is None
     if not whole:
         persons = select(persons, args.frames, args.ids)

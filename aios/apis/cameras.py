@@ -78,7 +78,8 @@ class CameraModel:
                 f'fov must be between 0 and 180 degrees, got {self.fov}'
             )
         if self.intrinsics is not None:
-            Camera(np.array(self.intrinsics), 1, 1)
+            width, height = self.size or (1, 1)
+            Camera(np.array(self.intrinsics), height, width)
         self._check_distortion()
 
     def _check_distortion(self) -> None:
@@ -212,10 +213,10 @@ def load_intrinsics(
             fields = {'K': np.loadtxt(path)}
         K = np.asarray(fields['K'], float)
         distortion = _distortion(fields)
-        CameraModel(intrinsics=_rows(K), distortion=distortion)
         size = None
         if 'width' in fields:
             size = int(fields['width']), int(fields['height'])
+        CameraModel(intrinsics=_rows(K), size=size, distortion=distortion)
     except FileNotFoundError:
         raise
     except (KeyError, OverflowError, TypeError, ValueError) as error:

@@ -55,7 +55,7 @@ def make_viewer(
             inside ``folder``.
         run: All results of the run, if ``persons`` is a part of them; an
             overlay shows all frames.
-        reuse_glb: Use an existing ``persons.glb``.
+        reuse_glb: Use an existing ``persons.glb``, without ``model_path``.
         model_path: SMPL-X files, or ``'free'``; default: those of the
             results.
         max_side: Longest side of the images, pixels.
@@ -83,7 +83,7 @@ def make_viewer(
             persons, found, scratch, overlay, max_side, progress
         )
     glb = folder / 'persons.glb'
-    if not (reuse_glb and _is_inside(glb, folder)):
+    if not (reuse_glb and not model_path and _is_inside(glb, folder)):
         glb = scratch / 'persons.glb'
         layer: Any = None
         if persons.has_parameters:
@@ -113,7 +113,8 @@ def find_images(
     Raises:
         FileNotFoundError: If there are no images.
     """
-    overlays = [Path(folder, name) for name in ('vis.mp4', 'vis')]
+    names = ('vis.mp4', 'vis.partial.mp4', 'vis')  # partial: not finished
+    overlays = [Path(folder, name) for name in names]
     choices = overlays if mode == 'overlay' else [Path(persons.source)]
     for choice in choices:
         if persons.source and _is_inside(choice, folder):

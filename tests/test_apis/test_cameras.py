@@ -138,9 +138,10 @@ def test_distortion_is_taken_out_of_images(tmp_path: Path):
         ({'distortion': [0.1, 0.2, 0.3]}, 'undistort images of other lenses'),
         ({'D': [0.1, np.inf, 0, 0]}, 'finite numbers'),
         ({'K': [[9, 1, 3], [0, 9, 3], [0, 0, 1]]}, 'without skew'),
+        ({'width': 0, 'height': 480}, 'size'),
     ],
 )
-def test_other_distortion_is_refused(tmp_path: Path, change, match):
+def test_other_files_are_refused(tmp_path: Path, change, match):
     path = tmp_path / 'lens.npz'
     dist = {'dist': BARREL} if 'K' in change else {}
     np.savez(path, **({'K': K} | dist | change))

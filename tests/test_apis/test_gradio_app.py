@@ -73,6 +73,14 @@ def test_a_video_is_cut(finder, make_video, tmp_path) -> None:
     assert '"kind":"video"' in page or '"kind":"images"' in page
 
 
+def test_a_damaged_video(finder, make_video, tmp_path) -> None:
+    finder.max_frames = 100
+    path = make_video(tmp_path / 'v.avi', 30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = finder(path, score_thr=0.0)
+    assert 'Problem: ends after' in found.text
+
+
 def test_no_person(finder, photo) -> None:
     found = finder(photo, score_thr=1.0)
     assert 'No persons' in found.text

@@ -13,6 +13,8 @@ import pytest
 from api_images import SIZE, draw_image
 from script_loader import load_script
 
+from aios.apis import AiOSInferencer
+
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r'python ((?:demo|tools)/\w+\.py) (.*)')
 
@@ -120,6 +122,27 @@ def test_camera(desk) -> None:
     with np.load('outputs/image_demo/params.npz') as results:
         wanted = np.load('K.npy')
         np.testing.assert_allclose(results['K'][0], wanted)
+
+
+def test_viewer_of_an_interrupted_run(desk, monkeypatch, capsys) -> None:
+    forward, calls = AiOSInferencer.forward, []
+
+    def interrupt(*args: object, **options: object) -> list:
+        calls.append(args)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return forward(*args, **options)
+
+    monkeypatch.setattr(AiOSInferencer, 'forward', interrupt)
+    line = 'python demo/video_demo.py dance.mp4 CHECKPOINT --out-dir out'
+    with pytest.raises(SystemExit):
+        _run_line(line, set())
+    main = load_script('tools/make_viewer.py').main
+    main(['out'])
+    assert 'out is not complete, it has 1 frames' in capsys.readouterr().err
+    assert '"kind":"video"' in Path('out/viewer.html').read_text('utf-8')
+    main(['out', '--source', 'dance.mp4', '--overwrite'])
+    assert '"kind":"video"' in Path('out/viewer.html').read_text('utf-8')
 
 
 def test_options_of_make_viewer(desk, capsys) -> None:
