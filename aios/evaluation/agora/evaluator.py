@@ -16,7 +16,6 @@ import numpy as np
 from aios.evaluation.functional.agora import (
     AGORA_ERRORS,
     NUM_MATCH_JOINTS,
-    AGORAProtocol,
     agora_costs,
     agora_errors,
     keypoint_boxes,
@@ -72,7 +71,6 @@ class AGORAEvaluator:
     Args:
         vertex_ids: Of the parts, see
             :func:`~aios.evaluation.agora.bodies.load_part_vertices`.
-        protocol: Official or corrected rules.
         thresholds: Score thresholds to evaluate; predictions with a lower
             score are left out.
     """
@@ -80,11 +78,9 @@ class AGORAEvaluator:
     def __init__(
         self,
         vertex_ids: Mapping[str, np.ndarray],
-        protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
         thresholds: Sequence[float] = (0.0,),
     ) -> None:
         self.vertex_ids = vertex_ids
-        self.protocol = protocol
         self.thresholds = tuple(thresholds)
 
     def compare(
@@ -99,9 +95,8 @@ class AGORAEvaluator:
         Returns:
             A record with a few numbers per person, for :meth:`table`.
         """
-        # Officially, persons too occluded to be matched count as missed.
-        official = self.protocol.is_official
-        counted = truth.valid if official else truth.visible
+        # Persons too occluded to be matched count as missed.
+        counted = truth.valid
         half = IMAGE_SIZE[0] / 2
         distance = np.abs(truth.joints2d[counted, 0, 0] - half) / half
         record: dict[str, Any] = {
@@ -122,7 +117,7 @@ class AGORAEvaluator:
                 keep = np.flatnonzero(persons.scores >= threshold)
                 count[t] = len(keep)
                 pairs, wrong[t] = match_agora(
-                    costs[keep], overlaps[keep], truth.visible, self.protocol
+                    costs[keep], overlaps[keep], truth.visible
                 )
                 for prediction, person in pairs:
                     pair = int(keep[prediction]), int(person)
@@ -148,7 +143,6 @@ class AGORAEvaluator:
         costs = agora_costs(
             persons.joints2d,
             truth.joints2d[:, :NUM_MATCH_JOINTS],
-            self.protocol,
         )
         boxes = keypoint_boxes(truth.joints2d)
         return costs, pairwise_iou(persons.boxes, boxes, pixel=1)
@@ -167,7 +161,6 @@ class AGORAEvaluator:
             persons.bodies(predicted),
             (truth.joints3d[true], truth.vertices()[true]),
             self.vertex_ids,
-            self.protocol,
         )
         if not np.isfinite(errors).all():
             raise ValueError(
@@ -222,7 +215,7 @@ class AGORAEvaluator:
         """
         others = [r['without_truth'] for r in records if 'without_truth' in r]
         records = [r for r in records if 'without_truth' not in r]
-        result = summarize_agora(self.table(records, index), self.protocol)
+        result = summarize_agora(self.table(records, index))
         result['images'] = len(records)
         seen = sum(r['predictions'][index] > 0 for r in records)
         result['images-with-predictions'] = int(seen)

@@ -11,7 +11,6 @@ from aios.structures.procrustes import SimilarityTransform, procrustes_align
 from .agora import (
     AGORA_ERRORS,
     AGORA_PARTS,
-    AGORAProtocol,
     agora_costs,
     agora_errors,
     keypoint_boxes,
@@ -49,7 +48,6 @@ from .trajectory import (
 __all__ = [
     'AGORA_ERRORS',
     'AGORA_PARTS',
-    'AGORAProtocol',
     'AGORATable',
     'DetectionCounts',
     'MeshPart',
