@@ -33,12 +33,7 @@ from .window import DEFAULT_LAYERS
 INTERRUPTED = 130  # exit code of shells for Ctrl-C
 WEIGHTS = ('.pth', '.pt', '.safetensors')
 
-_ERRORS = (
-    MissingBodyModelError,
-    OnnxError,
-    OSError,
-    ValueError,
-)
+_ERRORS = MissingBodyModelError, OnnxError, OSError, ValueError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -332,6 +327,13 @@ def run(
         fail(text, INTERRUPTED)
     except _ERRORS as error:
         fail(_advice(error, out_dir))
+    except RuntimeError as error:
+        if 'out of memory' not in str(error):  # of PyTorch or ONNX Runtime
+            raise
+        fail(
+            f'{error}\nUse a smaller --batch-size or smaller images, or '
+            '--device cpu'
+        )
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -200,8 +200,12 @@ def load_partial(folder: Path) -> SequenceResult:
     shards = processed or _find_shards(parts_dir / 'raw')
     paths = [shard.path for shard in shards]
     if not paths:
+        inner = sorted(
+            path.parent.name for path in folder.glob('*/params.npz')
+        )
         raise FileNotFoundError(
             f'{folder}: has no params.npz and no partial results'
+            + (f'; results of videos are in {", ".join(inner)}' * bool(inner))
         )
     parts = [SequenceResult.load(path) for path in paths]
     return SequenceResult.from_frames(

@@ -22,7 +22,7 @@ from api_images import draw_image
 from script_loader import load_script
 
 import aios
-from aios.apis import video_sources, window
+from aios.apis import AiOSInferencer, video_sources, window
 from aios.apis.store import ShardStore
 from aios.results import SequenceResult
 
@@ -162,6 +162,14 @@ class TestBadInput:
         )
         assert "unexpected keyword argument 'nonsense'" in message
 
+    def test_full_gpu(self, fails, monkeypatch, images, tmp_path):
+        def fail(*_: object, **__: object) -> None:
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to')
+
+        monkeypatch.setattr(AiOSInferencer, 'forward', fail)
+        message = fails('image_demo', images, '--out-dir', tmp_path / 'out')
+        assert 'Tried to\nUse a smaller --batch-size' in message
+
     def test_full_disk(self, fails, monkeypatch, images, tmp_path):
         def fail(*_: object, **__: object) -> None:
             raise OSError(errno.ENOSPC, 'No space left on device')
@@ -172,8 +180,6 @@ class TestBadInput:
 
 
 def test_interrupted(demo, fails, monkeypatch, images: Path, tmp_path: Path):
-    from aios.apis import AiOSInferencer
-
     def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -289,8 +295,6 @@ class TestWebcam:
         self, number, demo, camera, monkeypatch, tmp_path, capsys
     ):
         """Which is how to end it: all results are there."""
-        from aios.apis import AiOSInferencer
-
         forward = AiOSInferencer.forward
         left = iter([number])
         before = signal.getsignal(number)

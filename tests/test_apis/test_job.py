@@ -222,6 +222,9 @@ def test_several_sources(infer, images: Path, tmp_path: Path, make_video):
         *('run.json', 'params.npz', 'x/params.npz', 'x.mp4/params.npz'),
         *(f'params/{name}.npz' for name in 'abc'),
     }
+    (tmp_path / 'out/params.npz').unlink()
+    with pytest.raises(FileNotFoundError, match=r'videos are in x, x\.mp4'):
+        load_partial(tmp_path / 'out')
 
 
 class TestResume:
