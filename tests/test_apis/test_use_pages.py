@@ -14,6 +14,7 @@ from api_images import SIZE, draw_image
 from script_loader import load_script
 
 from aios.apis import AiOSInferencer
+from aios.results import SequenceResult
 
 ROOT = Path(__file__).parents[2]
 LINE = re.compile(r'python ((?:demo|tools)/\w+\.py) (.*)')
@@ -61,11 +62,21 @@ def _run_line(line: str, again: set[str]) -> None:
     again.add(script)
 
 
-def _run_page(page: str) -> None:
-    """Run all blocks of a page, as a reader would from top to bottom."""
+def _run_page(page: str, *skipped: str) -> dict:
+    """Run all blocks of a page, as a reader would from top to bottom.
+
+    Args:
+        page: Its name.
+        skipped: Languages that are left out.
+
+    Returns:
+        The variables.
+    """
     scope: dict = {'__name__': page}
     again: set[str] = set()
     for language, text in _blocks(page):
+        if language in skipped:
+            continue
         if language == 'bash':
             for line in text.strip().splitlines():
                 _run_line(line, again)
@@ -75,6 +86,7 @@ def _run_page(page: str) -> None:
         code = text.replace("'CHECKPOINT'", "'tiny.pth'")
         code = code.replace('score_thr=0.3', "device='cpu', score_thr=0.0")
         exec(compile(code, page, 'exec'), scope)
+    return scope
 
 
 def test_first_image(desk) -> None:
@@ -99,6 +111,19 @@ def test_video(desk, capsys) -> None:
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 2
     for name in ('vis.mp4', 'viewer.html', 'overlay.html'):
         assert Path('outputs/dance', name).exists(), name
+
+
+def test_inference(desk, capsys) -> None:
+    line = 'python demo/video_demo.py dance.mp4 CHECKPOINT --out-dir results'
+    _run_line(line, set())
+    scope = _run_page('inference', 'bash')
+    assert scope['overlay'].shape == (*SIZE[::-1], 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert re.match(r'000001 \(\d, 144, 3\) 7500', lines[-1])
+    for name in ('keypoints.json', 'vis.mp4'):
+        assert Path('results_python', name).exists(), name
+    persons = SequenceResult.load('results/params.npz')
+    assert len(SequenceResult.load('smooth.npz')) == len(persons)
 
 
 def test_viewer(desk) -> None:
