@@ -484,12 +484,12 @@ def report(summary: Summary, args: argparse.Namespace) -> None:
     """Print a summary, and fail if something could not be read."""
     if summary.was_complete:
         print(f'{args.out_dir} is complete already')  # noqa: T201
-        return
-    where = f', results: {args.out_dir}' if args.out_dir else ''
-    print(  # noqa: T201
-        f'persons: {summary.persons}, frames: {summary.frames}{where}'
-    )
-    if not summary.persons:
+    else:
+        where = f', results: {args.out_dir}' if args.out_dir else ''
+        print(  # noqa: T201
+            f'persons: {summary.persons}, frames: {summary.frames}{where}'
+        )
+    if not (summary.persons or summary.was_complete):
         print(  # noqa: T201
             f'no person has a score of at least {args.score_thr} (--score-thr)'
         )

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -132,8 +133,11 @@ def run_inference(
         dist.wait()
         if not dist.is_main:
             earlier = RunRecord.load(root)
+        if earlier is not None:
+            record.problems = earlier.problems
         if earlier is not None and earlier.complete:
-            return Summary(was_complete=True)
+            known = [*chain.from_iterable(earlier.problems.values())]
+            return Summary(problems=known, was_complete=True)
         # Files of an earlier run are kept if they would not change.
         keep_files = (
             earlier is None or earlier.presentation == record.presentation
@@ -173,6 +177,10 @@ def _run_jobs(
         if dist.is_main:
             job.report(summary)
             record.cameras[name] = job.cameras
+            known = record.problems.get(name, []) if is_finished else []
+            record.problems[name] = list(dict.fromkeys(known + job.problems))
+            record.save(root)
+            summary.problems += record.problems[name]
     if dist.is_main and not summary.frames:
         remove_record(root)
         first = f'{jobs[0].source.name}: nothing there can be read'
@@ -374,15 +382,18 @@ class _Job:
                     result = persons.frame(rows[frame.name])
                     write_frame(frame, result, writers, poser)
 
-    def report(self, summary: Summary) -> None:
-        """Add counts and messages to the summary."""
-        # Without duplicates, as some sources are read twice.
-        summary.problems += dict.fromkeys(self.source.problems)
-        summary.problems += [
+    @property
+    def problems(self) -> list[str]:
+        """Messages about unreadable files and frames; some come twice."""
+        return self.source.problems + [
             f'{name}: could not be read'
             for name in self.unread_before
             if name not in self.unread
         ]
+
+    def report(self, summary: Summary) -> None:
+        """Add counts and notes to the summary."""
+        # Without duplicates, as some sources are read twice.
         summary.notes += [*dict.fromkeys(self.source.notes), *self.notes]
         if self._target.exists():
             names = ['frame_names', 'frame_index']

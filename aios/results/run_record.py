@@ -34,6 +34,7 @@ class RunRecord:
         folders: Folders of the sources, relative.
         complete: Whether the run is finished.
         cameras: By folder, see :func:`read_cameras`.
+        problems: By folder, messages about unreadable files and frames.
     """
 
     fingerprint: dict[str, Any]
@@ -41,6 +42,7 @@ class RunRecord:
     folders: list[str] = field(default_factory=lambda: ['.'])
     complete: bool = False
     cameras: dict[str, Any] = field(default_factory=dict)
+    problems: dict[str, list[str]] = field(default_factory=dict)
     aios_version: str = __version__
 
     def save(self, folder: Path) -> None:
@@ -64,9 +66,17 @@ class RunRecord:
                     f'{path}: damaged (folders[{number}] must be text, got '
                     f'{name!r:.80})'
                 )
+        problems = record.get('problems', {})
+        if not isinstance(problems, dict) or not all(
+            isinstance(texts, list) for texts in problems.values()
+        ):
+            raise CorruptFileError(
+                f'{path}: damaged (problems must hold lists)'
+            )
         return cls(
             **{name: record[name] for name in _FIELDS},
             cameras=record.get('cameras', {}),
+            problems={k: [*map(str, texts)] for k, texts in problems.items()},
         )
 
 

@@ -304,7 +304,7 @@ class TestResume:
     def test_finished_sources_are_left_alone(
         self, infer, calls, images: Path, tmp_path: Path, make_video
     ):
-        (images / 'c.png').unlink()
+        (images / 'c.png').write_bytes(b'')
         make_video(images / 'x.avi', 3)
         out = tmp_path / 'out'
         with pytest.raises(KeyboardInterrupt):
@@ -315,6 +315,9 @@ class TestResume:
         assert (summary.frames, summary.persons) == (5, 15)
         assert len(calls) == 10 + 2
         assert (out / 'params.npz').stat().st_mtime_ns == before
+        assert summary.problems == [f'{images}/c.png: is empty (0 bytes)']
+        again = infer(images, out, outputs=Outputs(vis=False), resume=True)
+        assert (again.was_complete, again.problems) == (True, summary.problems)
 
     def test_with_other_files(self, infer, calls, images, tmp_path):
         """What is drawn may change; nothing old stays."""
