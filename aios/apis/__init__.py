@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .cameras import CameraModel, change_camera, load_intrinsics
+from .frame_inferencer import FrameInferencer
 from .job import Outputs, Summary, run_inference
 from .onnx_inferencer import OnnxInferencer
 from .post_processing import PostProcessing
@@ -22,6 +23,7 @@ __all__ = [
     'AiOSInferencer',
     'CameraModel',
     'Frame',
+    'FrameInferencer',
     'FrameSource',
     'OnnxInferencer',
     'Outputs',

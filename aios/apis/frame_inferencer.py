@@ -20,7 +20,7 @@ from .sources import open_sources
 
 
 class FrameInferencer:
-    """Finds persons in frames; see :class:`AiOSInferencer` for the options.
+    """Base class of the inferencers; see :class:`AiOSInferencer`.
 
     Attributes:
         instance_filter: Filter of the persons.

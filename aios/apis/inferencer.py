@@ -55,6 +55,8 @@ __all__ = ['AiOSInferencer', 'InstanceFilter', 'frame_as_dict']
 class AiOSInferencer(FrameInferencer, BaseInferencer):
     """Find the persons in images, videos and cameras.
 
+    It is a :class:`FrameInferencer`, which has :meth:`stream`.
+
     Examples:
         >>> inferencer = AiOSInferencer()  # aios_s, or e.g. of the authors:
         >>> inferencer = AiOSInferencer('aios_r50', 'aios_checkpoint.pth')

@@ -25,8 +25,7 @@ from .shipped import shipped_onnx
 class OnnxInferencer(FrameInferencer):
     """Find persons without PyTorch (``docs/en/runtime.md``).
 
-    It has the methods of :class:`AiOSInferencer` that
-    :func:`~aios.apis.run_inference` uses, and :meth:`stream`.
+    It is a :class:`FrameInferencer`, which has :meth:`stream`.
 
     Examples:
         >>> inferencer = OnnxInferencer()  # aios_s
