@@ -46,8 +46,16 @@ _PARTS: Mapping[int, Mapping[str, int]] = {
 }
 _SMPLH = 156
 _MAX_FRAMES = 1_000_000
+# Parts of ``poses``, in order, that files without it have.
+_FIELDS = {
+    'root_orient': 3,
+    'pose_body': 63,
+    'pose_jaw': 3,
+    'pose_eye': 6,
+    'pose_hand': 90,
+}
 _KEYS = (
-    *('poses', 'root_orient', 'pose_body', 'trans', 'betas', 'gender'),
+    *('poses', *_FIELDS, 'trans', 'betas', 'gender'),
     *('mocap_frame_rate', 'mocap_framerate', 'surface_model_type'),
     *('expression', 'first_frame', 'has_floor'),
 )
@@ -121,19 +129,7 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
         raise ValueError(
             f'{path}: not an AMASS file, it has neither poses nor root_orient'
         )
-    if 'poses' in arrays:
-        poses = arrays.array('poses', *((-1, size) for size in _PARTS))
-    else:
-        root, joints = (
-            arrays.array(name, (-1, size))
-            for name, size in (('root_orient', 3), ('pose_body', 63))
-        )
-        if len(root) != len(joints):
-            raise ValueError(
-                f'{path}: root_orient has {len(root)} frames, but pose_body '
-                f'{len(joints)}'
-            )
-        poses = np.concatenate([root, joints], axis=1)
+    poses = _poses(arrays)
     count, size = poses.shape
     if not count:
         raise ValueError(f'{path}: contains no frames')
@@ -167,6 +163,31 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
         # Releases of AMASS do not say so, but have one.
         has_floor=bool(arrays.get('has_floor', True)),
     )
+
+
+def _poses(arrays: Person) -> np.ndarray:
+    """``(T, n)``, n a key of :data:`_PARTS`."""
+    if 'poses' in arrays:
+        return arrays.array('poses', *((-1, size) for size in _PARTS))
+    arrays.require('pose_body')
+    parts = {
+        name: arrays.array(name, (-1, size))
+        for name, size in _FIELDS.items()
+        if name in arrays
+    }
+    counts = {name: len(values) for name, values in parts.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(
+            f'{arrays.where}: fields have different numbers of frames: '
+            f'{counts}'
+        )
+    poses = np.concatenate([*parts.values()], axis=1)
+    if poses.shape[1] not in _PARTS:
+        raise ValueError(
+            f'{arrays.where}: hands, jaw and eyes must be given together, or '
+            f'hands alone; fields: {", ".join(parts)}'
+        )
+    return poses
 
 
 def _gender(arrays: Person) -> str:

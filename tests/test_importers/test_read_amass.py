@@ -12,7 +12,7 @@ import pytest
 from aios.body_models import SMPLXLayer
 from aios.export import write_amass
 from aios.importers import IMPORTERS, ReadingOptions
-from aios.results import SequenceResult
+from aios.results import SMPLX_ARGUMENTS, SequenceResult
 
 
 def draw(count: int, size: int) -> dict[str, np.ndarray]:
@@ -87,6 +87,20 @@ def test_other_sets_of_keys(motion, poser, tmp_path) -> None:
         root_orient=poses[:, :3], pose_body=poses[:, 3:66],
     )  # fmt: skip
     np.testing.assert_array_equal(robots.body_pose, whole.body_pose)
+    ends = {'root_orient': 3, 'pose_body': 66, 'pose_jaw': 69, 'pose_eye': 75}
+    split = np.split(poses, [*ends.values()], axis=1)
+    parts = dict(zip([*ends, 'pose_hand'], split, strict=True))
+    again, _ = _saved(tmp_path, poser, motion, **parts)
+    for name in SMPLX_ARGUMENTS:
+        np.testing.assert_array_equal(
+            getattr(again, name), getattr(whole, name)
+        )
+    del parts['pose_eye']
+    with pytest.raises(ValueError, match='eyes must be given together'):
+        _saved(tmp_path, poser, motion, **parts)
+    parts = {'root_orient': poses[:, :3], 'pose_body': poses[1:, 3:66]}
+    with pytest.raises(ValueError, match=r"'root_orient': 5, 'pose_body': 4"):
+        _saved(tmp_path, poser, motion, **parts)
     hands = np.delete(poses, np.r_[66:75], axis=1)
     smplh, remarks = _saved(tmp_path, poser, motion, poses=hands)
     np.testing.assert_array_equal(smplh.left_hand_pose, whole.left_hand_pose)
