@@ -80,8 +80,7 @@ def main(argv: list[str] | None = None) -> None:
     path = args.out or params.with_name('viewer.html')
     refuse_existing(path, args.overwrite)
     persons = run = load(args.results)
-    whole = args.frames is None and args.ids is None
-    if not whole:
+    if args.frames is not None or args.ids is not None:
         persons = select(persons, args.frames, args.ids)
     with tempfile.TemporaryDirectory() as scratch:
         size = make_viewer(
@@ -92,7 +91,6 @@ def main(argv: list[str] | None = None) -> None:
             mode=args.images or ('source' if args.source else 'overlay'),
             source=args.source,
             run=run,
-            reuse_glb=whole,
             model_path=args.model_path,
             max_side=args.max_side,
             title=args.title,

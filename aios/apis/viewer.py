@@ -17,7 +17,12 @@ from aios.export import write_glb
 from aios.results import SequenceResult
 from aios.results.schema import DEFAULT_BODY_MODEL
 from aios.utils.choices import check_choice
-from aios.viewer import ImageTrack, make_image_track, write_viewer
+from aios.viewer import (
+    ImageTrack,
+    check_animation,
+    make_image_track,
+    write_viewer,
+)
 
 from .sources import Frame, FrameSource, open_sources
 
@@ -36,7 +41,6 @@ def make_viewer(
     mode: str = 'source',
     source: str | os.PathLike | None = None,
     run: SequenceResult | None = None,
-    reuse_glb: bool = True,
     model_path: str | os.PathLike | None = None,
     max_side: int = 640,
     title: str | None = None,
@@ -47,7 +51,8 @@ def make_viewer(
 
     Args:
         persons: The persons.
-        folder: Folder of the demo with ``vis`` and ``persons.glb``.
+        folder: Folder of the demo with ``vis``, and with ``persons.glb``,
+            which is used without ``model_path`` if it is of these persons.
         path: The ``.html`` file.
         scratch: Empty folder for temporary files.
         mode: One of :data:`MODES`.
@@ -55,7 +60,6 @@ def make_viewer(
             inside ``folder``.
         run: All results of the run, if ``persons`` is a part of them; an
             overlay shows all frames.
-        reuse_glb: Use an existing ``persons.glb``, without ``model_path``.
         model_path: SMPL-X files, or ``'free'``; default: those of the
             results.
         max_side: Longest side of the images, pixels.
@@ -83,7 +87,8 @@ def make_viewer(
             persons, found, scratch, overlay, max_side, progress
         )
     glb = folder / 'persons.glb'
-    if not (reuse_glb and not model_path and _is_inside(glb, folder)):
+    is_current = _is_inside(glb, folder) and _is_animation_of(glb, persons)
+    if model_path or not is_current:
         glb = scratch / 'persons.glb'
         layer: Any = None
         if persons.has_parameters:
@@ -128,6 +133,15 @@ def find_images(
 def _is_inside(path: Path, folder: str | os.PathLike) -> bool:
     """Whether a path exists and, links resolved, is inside the folder."""
     return path.exists() and Path(folder).resolve() in path.resolve().parents
+
+
+def _is_animation_of(glb: Path, persons: SequenceResult) -> bool:
+    """Whether a file is that of the persons; not if they have changed."""
+    try:
+        check_animation(glb, persons)
+    except ValueError:
+        return False
+    return True
 
 
 def _make_track(

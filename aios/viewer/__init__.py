@@ -2,10 +2,11 @@
 """Write results as one HTML file for any browser, without a network."""
 
 from .media import ImageTrack, make_image_track
-from .page import describe_persons, write_viewer
+from .page import check_animation, describe_persons, write_viewer
 
 __all__ = [
     'ImageTrack',
+    'check_animation',
     'describe_persons',
     'make_image_track',
     'write_viewer',

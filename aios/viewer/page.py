@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from aios.export.axes import world_axes
 from aios.results import SequenceResult, instance_color
@@ -69,7 +70,7 @@ def write_viewer(
             too large for browsers.
     """
     glb, path = Path(glb), Path(path)
-    _check_animation(glb, persons)
+    check_animation(glb, persons)
     media = [] if images is None else list(images.paths)
     if images is not None and images.kind == 'images':
         _check_count(len(media), persons.num_frames)
@@ -169,22 +170,49 @@ def _extent(persons: SequenceResult) -> dict[str, Any]:
     }
 
 
-def _check_animation(path: Path, persons: SequenceResult) -> None:
-    """Reject the animation of other persons."""
+def check_animation(path: Path, persons: SequenceResult) -> None:
+    """Reject the animation of other persons, or of an earlier result.
+
+    Args:
+        path: The GLB file.
+        persons: The persons.
+
+    Raises:
+        ValueError: If it is damaged, or of others.
+    """
     document = _read_document(path)
-    names = [str(node.get('name')) for node in document.get('nodes', [])]
-    ids = sorted(
-        node.get('extras', {}).get('person_id', -1)
-        for node in document.get('nodes', [])
+    nodes = document.get('nodes', [])
+    names = [str(node.get('name')) for node in nodes]
+    found = {
+        node['extras']['person_id']: node
+        for node in nodes
         if 'person_id' in node.get('extras', {})
-    )
-    wanted = persons.person_ids.tolist()
-    if ids != wanted or 'persons' not in names:
+    }
+    ids, first = np.unique(persons.person_id, return_index=True)
+    if sorted(found) != ids.tolist() or 'persons' not in names:
         raise ValueError(
-            f'{path}: has persons {ids}, expected {wanted} as in the results'
+            f'{path}: has persons {sorted(found)}, expected {ids.tolist()} as '
+            'in the results'
         )
     scene = document.get('scenes', [{}])[0].get('extras', {})
     _check_count(scene.get('num_frames'), persons.num_frames, f'{path}: ')
+    rotation, position = world_axes(persons, 'y')
+    places = persons.joints3d[first, PELVIS]
+    if persons.has_parameters:
+        places = persons.transl[first]
+    scene_node = nodes[names.index('persons')]
+    for node, place in (
+        (scene_node, position),
+        *((found[i], p) for i, p in zip(ids.tolist(), places, strict=True)),
+    ):
+        if not np.allclose(node.get('translation', 0), place, atol=1e-3):
+            raise ValueError(
+                f'{path}: {node["name"]} is at another place than in the '
+                'results'
+            )
+    turn = Rotation.from_quat(scene_node.get('rotation', [0, 0, 0, 1]))
+    if (turn.inv() * rotation).magnitude() > 1e-3:
+        raise ValueError(f'{path}: has another floor than the results')
 
 
 def _check_count(count: int | None, wanted: int, where: str = '') -> None:

@@ -245,6 +245,28 @@ def test_the_animation_of_others_is_refused(
     assert not path.exists()
 
 
+@pytest.mark.parametrize('change', ['places', 'floor'])
+def test_an_animation_of_earlier_results_is_made_anew(
+    persons, animation, tmp_path, change
+) -> None:
+    """As after --ground or --height."""
+    changed = {
+        'places': replace(persons, transl=persons.transl + [0, 0, 0.01]),
+        'floor': replace(persons, floor=[0, -0.8, -0.6, 0]),
+    }[change]
+    with pytest.raises(ValueError, match=r'persons\.glb: .* another'):
+        write_viewer(changed, animation, tmp_path / 'page.html')
+    results = tmp_path / 'results'
+    results.mkdir()
+    (results / 'persons.glb').write_bytes(animation.read_bytes())
+    for number, sequence in enumerate((persons, changed)):
+        page, scratch = tmp_path / f'{number}.html', tmp_path / str(number)
+        scratch.mkdir()
+        make_viewer(sequence, results, page, scratch, mode='none')
+        shown = gzip.decompress(_Page(page).payload('glb'))
+        assert (shown == animation.read_bytes()) == (sequence is persons)
+
+
 def test_images_of_other_frames_are_refused(
     persons, animation, images, tmp_path
 ) -> None:
