@@ -15,7 +15,7 @@ from tqdm import tqdm
 from aios.results import FrameResult, SequenceResult, instance_mesh
 from aios.structures import Mesh
 from aios.utils.choices import check_choice
-from aios.utils.safe_io import refuse_existing
+from aios.utils.safe_io import leaves_folder, refuse_existing
 
 from .axes import world_axes
 from .exporter import Exporter
@@ -147,27 +147,17 @@ def _paths(sequence: SequenceResult, folder: Path, kind: str) -> list[Path]:
             f'frame name {str(names[counts > 1][0])!r} occurs more than once; '
             'files are named after frames'
         )
+    for name in names.tolist():  # of untrusted files
+        if leaves_folder(name):
+            raise ValueError(
+                f'frame name {name!r} leads to a file outside {folder}'
+            )
     return [
-        frame_file(
-            folder, f'{sequence.frame_names[frame]}_person{person}.{kind}'
-        )
+        folder / f'{sequence.frame_names[frame]}_person{person}.{kind}'
         for frame, person in zip(
             sequence.frame_index, sequence.person_id, strict=True
         )
     ]
-
-
-def frame_file(folder: Path, name: str) -> Path:
-    """A file inside a folder; names come from untrusted files.
-
-    Raises:
-        ValueError: If the name leads out of the folder.
-    """
-    if Path(name).is_absolute() or '..' in Path(name).parts or '\0' in name:
-        raise ValueError(
-            f'frame name {name!r} leads to a file outside {folder}'
-        )
-    return folder / name
 
 
 class MeshExporter(Exporter):
