@@ -309,5 +309,4 @@ def _moved(
         else:
             frame = frame.posed(poser, with_vertices)
         frames.append(frame)
-    posed = SequenceResult.from_frames(frames, **bare.metadata)
-    return replace(posed, aios_version=sequence.aios_version)
+    return SequenceResult.from_frames(frames, **bare.metadata)

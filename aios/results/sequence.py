@@ -245,7 +245,8 @@ class SequenceResult:
         Args:
             frames: May be empty.
             **metadata: ``fps``, ``source``, ``gender``, ``body_model``,
-                ``model``, ``floor`` and ``faces``; see :attr:`metadata`.
+                ``model``, ``aios_version``, ``floor`` and ``faces``; see
+                :attr:`metadata`.
 
         Raises:
             ValueError: If only some of the frames with persons have an
@@ -387,7 +388,7 @@ class SequenceResult:
     @property
     def metadata(self) -> dict[str, Any]:
         """Keyword arguments of :meth:`from_frames`."""
-        names = ('fps', *_TEXTS[:-1], 'floor', 'faces')
+        names = ('fps', *_TEXTS, 'floor', 'faces')
         return {name: getattr(self, name) for name in names}
 
     @property

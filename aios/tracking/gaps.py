@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,8 +63,7 @@ def fill_gaps(
                 for name, values in frame.instances.items()
             }
         )
-    filled = SequenceResult.from_frames(frames, **persons.metadata)
-    return replace(filled, aios_version=persons.aios_version)
+    return SequenceResult.from_frames(frames, **persons.metadata)
 
 
 def _missing(
