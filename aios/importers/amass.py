@@ -94,7 +94,7 @@ class AMASSImporter(Importer):
     name = 'amass'
     about = 'AMASS: motion of a person (npz), or a folder of them'
 
-    def read(  # noqa: D102
+    def _read(
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
         files = [path]

@@ -28,9 +28,17 @@ SUFFIXES = ('.npz', '.npy', '.json', '.pkl')
 
 
 class Person(Mapping[str, Any]):
-    """A dictionary whose errors name its origin, ``where``."""
+    """A dictionary whose errors name its origin, ``where``.
+
+    Raises:
+        ValueError: If it is something else.
+    """
 
     def __init__(self, where: str, values: Mapping[str, Any]) -> None:
+        if not isinstance(values, Mapping):
+            raise ValueError(
+                f'{where} must be a dictionary, got {type(values).__name__}'
+            )
         self.where, self._values = where, values
 
     def __getitem__(self, name: str) -> Any:
@@ -177,12 +185,6 @@ def _are(values: Sequence[Any], kind: type) -> bool:
 
 
 def _listed(persons: list[Any], where: str, key: str) -> list[Person]:
-    for number, person in enumerate(persons):
-        if not isinstance(person, Mapping):
-            raise ValueError(
-                f'{where}: person {number} must be a dictionary, got '
-                f'{type(person).__name__}'
-            )
     listed = [
         Person(f'{where}: person {number}', person)
         for number, person in enumerate(persons)

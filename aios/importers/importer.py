@@ -90,6 +90,17 @@ class Importer:
             ValueError: If a file is damaged, unsafe or has another format;
                 the message names file and field.
         """
+        try:
+            return self._read(path, poser, options)
+        except (OverflowError, TypeError, ValueError) as error:
+            if str(path) in str(error):
+                raise
+            raise ValueError(f'{path}: {error}') from error
+
+    def _read(
+        self, path: Path, poser: BodyPoser, options: ReadingOptions
+    ) -> tuple[SequenceResult, list[str]]:
+        """Implementation of :meth:`read`; errors need not name the file."""
         raise NotImplementedError
 
 

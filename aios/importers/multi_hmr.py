@@ -50,7 +50,7 @@ class MultiHMRImporter(Importer):
     about = 'Multi-HMR: dictionaries of persons (npz, npy, json, pkl)'
     uses = ('fps', 'image_size', 'fov')
 
-    def read(  # noqa: D102
+    def _read(
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
         entries = list(frames_of(path, 'rotvec'))

@@ -45,7 +45,7 @@ class PHALPImporter(Importer):
     name = 'phalp'
     about = '4DHumans and PHALP: poses and tracks (pkl)'
 
-    def read(  # noqa: D102
+    def _read(
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
         content = load_joblib(path)

@@ -65,7 +65,7 @@ class SAM3DBodyImporter(Importer):
     about = 'SAM 3D Body: MHR meshes and keypoints (npz, npy, json, pkl)'
     uses = ('fps', 'image_size', 'faces')
 
-    def read(  # noqa: D102
+    def _read(
         self, path: Path, poser: BodyPoser, options: ReadingOptions
     ) -> tuple[SequenceResult, list[str]]:
         entries = list(frames_of(path, _KEY))

@@ -7,13 +7,16 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from foreign_results import mhr_person
 from fuzz.harness import Reader, write_file
 
 from aios.apis.cameras import load_intrinsics
+from aios.body_models import BodyPoser, NumpySMPLXLayer
 from aios.evaluation.agora import AGORAGroundTruth
 from aios.evaluation.agora.bodies import SubmittedBodies
 from aios.evaluation.agora.layout import PARAMETERS
@@ -24,8 +27,10 @@ from aios.evaluation.agora.reader import (
     read_submission,
 )
 from aios.evaluation.tracking import read_tracks
+from aios.importers import IMPORTERS, ReadingOptions
 from aios.results import SequenceResult
 from aios.results.schema import FORMAT_VERSION, PERSON_FIELDS
+from aios.utils.joblib_pickle import load_joblib
 
 sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
 
@@ -33,6 +38,7 @@ from toy_dataframe import dump_dataframe  # noqa: E402
 
 _IMAGES = ('ag_validation_bfh_a_00001', 'ag_validation_bfh_b_00002')
 _COUNT = 2
+_PHALP = Path(__file__).parents[1] / 'data/importers/phalp_walk.pkl'
 
 
 def result_readers(models: str) -> list[Reader]:
@@ -105,7 +111,67 @@ def result_readers(models: str) -> list[Reader]:
             _write_lines,
             read_tracks,
         ),
+        *_importers(models),
     ]
+
+
+def _importers(models: str) -> list[Reader]:
+    """Readers of other programs' results, by their names."""
+    poser = BodyPoser(NumpySMPLXLayer(models))
+    options = ReadingOptions(fps=25)
+    samples = {
+        'sam3dbody': ('video.json', [_mhr(1), _mhr(2)]),
+        'multihmr': ('image.pkl', [_multi_hmr() for _ in range(2)]),
+        'phalp': ('video.pkl', load_joblib(_PHALP)),
+        'amass': ('walk.npz', _amass()),
+    }
+    return [
+        Reader(
+            name,
+            file,
+            sample,
+            write_file,
+            partial(IMPORTERS[name].read, poser=poser, options=options),
+        )
+        for name, (file, sample) in samples.items()
+    ]
+
+
+def _mhr(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            n: np.asarray(v).tolist()
+            for n, v in mhr_person((x, 0, 4), 0).items()
+        }
+        for x in range(count)
+    ]
+
+
+def _multi_hmr() -> dict[str, Any]:
+    points = np.random.default_rng(0).normal(size=(20, 3)) + (0, 0, 9)
+    return {
+        'rotvec': np.full((53, 3), 0.1),
+        'shape': np.zeros(10),
+        'expression': np.zeros(10),
+        'scores': 0.5,
+        'transl_pelvis': np.array([[0.0, 0, 9]]),
+        'j3d': points,
+        'j2d': 700 * points[:, :2] / points[:, 2:] + (320, 240),
+    }
+
+
+def _amass() -> dict[str, Any]:
+    return {
+        'poses': np.full((3, 165), 0.1),
+        'trans': np.zeros((3, 3)),
+        'betas': np.zeros(16),
+        'gender': np.array('neutral'),
+        'surface_model_type': np.array('smplx'),
+        'mocap_frame_rate': np.array(30.0),
+        'expression': np.zeros((3, 10)),
+        'first_frame': np.array(0),
+        'has_floor': np.array(True),
+    }
 
 
 def person() -> dict[str, Any]:

@@ -158,6 +158,7 @@ OTHERS = (
     *('submission, .zip', 'submission, .pkl', 'scores.json'),
     *('dumped predictions', 'AGORA data frame', 'AGORA ground truth'),
     *('params.npz', 'camera .npz', 'tracks .json', 'tracks .txt'),
+    *('sam3dbody', 'multihmr', 'phalp', 'amass'),
 )
 
 
