@@ -16,6 +16,7 @@ import numpy as np
 from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, SequenceResult, complete_instances
 from aios.structures import Camera
+from aios.utils.safe_io import named_errors
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,8 @@ class Importer:
             ValueError: If a file is damaged, unsafe or has another format;
                 the message names file and field.
         """
-        try:
+        with named_errors(path):
             return self._read(path, poser, options)
-        except (OverflowError, TypeError, ValueError) as error:
-            if str(path) in str(error):
-                raise
-            raise ValueError(f'{path}: {error}') from error
 
     def _read(
         self, path: Path, poser: BodyPoser, options: ReadingOptions

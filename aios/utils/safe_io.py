@@ -40,6 +40,7 @@ __all__ = [
     'load_npy',
     'load_npz',
     'load_pickle',
+    'named_errors',
     'refuse_existing',
     'remove_half_written',
     'save_npz',
@@ -327,6 +328,24 @@ def remove_half_written(
 def is_half_written(path: Path) -> bool:
     """Whether a file has the name of a temporary file."""
     return bool(_TEMPORARY.fullmatch(path.name))
+
+
+@contextmanager
+def named_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Raise ``ValueError`` with the name of a file for odd content of it.
+
+    Args:
+        path: The file. Errors that name it already do not change.
+    """
+    try:
+        yield
+    except (
+        *(ArithmeticError, AttributeError, LookupError),
+        *(TypeError, ValueError),
+    ) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f'{path}: {error}') from error
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:

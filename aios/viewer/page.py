@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 from aios.export.axes import world_axes
 from aios.results import SequenceResult, instance_color
 from aios.structures import PELVIS
-from aios.utils.safe_io import atomic_write
+from aios.utils.safe_io import atomic_write, named_errors
 from aios.version import __version__
 
 from .media import ImageTrack
@@ -180,7 +180,12 @@ def check_animation(path: Path, persons: SequenceResult) -> None:
     Raises:
         ValueError: If it is damaged, or of others.
     """
-    document = _read_document(path)
+    with named_errors(path):
+        _check_document(_read_document(path), persons)
+
+
+def _check_document(document: dict[str, Any], persons: SequenceResult) -> None:
+    """Implementation of :func:`check_animation`."""
     nodes = document.get('nodes', [])
     names = [str(node.get('name')) for node in nodes]
     found = {
@@ -191,11 +196,11 @@ def check_animation(path: Path, persons: SequenceResult) -> None:
     ids, first = np.unique(persons.person_id, return_index=True)
     if sorted(found) != ids.tolist() or 'persons' not in names:
         raise ValueError(
-            f'{path}: has persons {sorted(found)}, expected {ids.tolist()} as '
+            f'has persons {sorted(found)}, expected {ids.tolist()} as '
             'in the results'
         )
     scene = document.get('scenes', [{}])[0].get('extras', {})
-    _check_count(scene.get('num_frames'), persons.num_frames, f'{path}: ')
+    _check_count(scene.get('num_frames'), persons.num_frames)
     rotation, position = world_axes(persons, 'y')
     places = persons.joints3d[first, PELVIS]
     if persons.has_parameters:
@@ -207,18 +212,17 @@ def check_animation(path: Path, persons: SequenceResult) -> None:
     ):
         if not np.allclose(node.get('translation', 0), place, atol=1e-3):
             raise ValueError(
-                f'{path}: {node["name"]} is at another place than in the '
-                'results'
+                f'{node["name"]} is at another place than in the results'
             )
     turn = Rotation.from_quat(scene_node.get('rotation', [0, 0, 0, 1]))
     if (turn.inv() * rotation).magnitude() > 1e-3:
-        raise ValueError(f'{path}: has another floor than the results')
+        raise ValueError('has another floor than the results')
 
 
-def _check_count(count: int | None, wanted: int, where: str = '') -> None:
+def _check_count(count: int | None, wanted: int) -> None:
     if count != wanted:
         raise ValueError(
-            f'{where}{count} frames, expected {wanted} as in the results'
+            f'{count} frames, expected {wanted} as in the results'
         )
 
 
@@ -226,12 +230,12 @@ def _read_document(path: Path) -> dict[str, Any]:
     with open(path, 'rb') as stream:
         header = stream.read(20)
         if len(header) < 20 or header[:4] != b'glTF':
-            raise ValueError(f'{path}: not a GLB file')
+            raise ValueError('not a GLB file')
         (length,) = struct.unpack('<I', header[12:16])
         try:
-            return json.loads(stream.read(length))
-        except ValueError as error:
-            raise ValueError(f'{path}: damaged ({error})') from error
+            return json.loads(stream.read(min(length, path.stat().st_size)))
+        except (RecursionError, ValueError) as error:
+            raise ValueError(f'damaged ({error})') from error
 
 
 def _fill(title: str, data: dict[str, Any]) -> tuple[bytes, bytes]:

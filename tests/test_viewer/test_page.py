@@ -238,9 +238,13 @@ def test_the_animation_of_others_is_refused(
     fewer = persons.select_frames([0, 1])
     with pytest.raises(ValueError, match='4 frames, expected 2'):
         write_viewer(fewer, animation, path)
-    for content in (b'', b'no model', b'glTF' + bytes(8) + b'\5\0\0\0JSON{'):
+    header = b'glTF' + bytes(8)
+    for content in (
+        *(b'', b'no model', header + b'\5\0\0\0JSON{'),
+        *(header + b'\xff\xff\xff\xffJSON{', header + b'\2\0\0\0JSON[]'),
+    ):
         (tmp_path / 'bad.glb').write_bytes(content)
-        with pytest.raises(ValueError, match=r'bad\.glb: (not|damaged)'):
+        with pytest.raises(ValueError, match=r'bad\.glb: '):
             write_viewer(persons, tmp_path / 'bad.glb', path)
     assert not path.exists()
 
