@@ -96,21 +96,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def find_items(
-    source: str, recursive: bool, fps: float | None = None
-) -> list[BulkItem]:
+def find_items(args: argparse.Namespace) -> list[BulkItem]:
     """Videos of a list, a folder or a pattern.
 
     Args:
-        source: See :func:`build_parser`. Lines that begin with ``#`` are
-            left out; names are relative to the list's folder.
-        recursive: Also look into sub-folders.
-        fps: Folders of images are videos, too.
+        args: ``videos``: lines of a list that begin with ``#`` are left out,
+            names are relative to the list's folder; ``recursive``; ``fps``:
+            folders of images are videos, too; ``out_dir``: left out.
 
     Raises:
         FileNotFoundError: If there are none.
         ValueError: If something is no video.
     """
+    source, fps = args.videos, args.fps
     if Path(source).suffix == '.txt':
         # File names may contain arbitrary bytes.
         text = Path(source).read_text('utf-8-sig', 'surrogateescape')
@@ -118,7 +116,7 @@ def find_items(
         root = Path(source).parent
         paths = [root / x for x in lines if x and not x.startswith('#')]
     else:
-        paths = list_media(source, recursive)
+        paths = list_media(source, args.recursive, args.out_dir)
         if fps is not None and Path(source).is_dir():
             paths = [p if is_video(p) else p.parent for p in paths]
             paths = list(dict.fromkeys(paths))
@@ -167,7 +165,7 @@ def infer_all(args: argparse.Namespace) -> int:
         dist = DistContext.join(connect=False)
     bulk = BulkRun(
         args.out_dir,
-        find_items(args.videos, args.recursive, args.fps),
+        find_items(args),
         {k: v for k, v in vars(args).items() if k not in _FREE},
         rank=dist.rank,
         size=dist.world_size,

@@ -330,10 +330,7 @@ def run(
     except RuntimeError as error:
         if 'out of memory' not in str(error):  # of PyTorch or ONNX Runtime
             raise
-        fail(
-            f'{error}\nUse a smaller --batch-size or smaller images, or '
-            '--device cpu'
-        )
+        fail(f'{error}\nUse a smaller --batch-size, or --device cpu')
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -379,6 +376,7 @@ def _run_demo(args: argparse.Namespace) -> Summary:
         start=args.start,
         end=args.end,
         fps=args.fps,
+        without=args.out_dir,
     )
     dist = DistContext.join() if args.launcher == 'pytorch' else DistContext()
     summary = run_inference(

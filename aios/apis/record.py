@@ -11,7 +11,7 @@ from aios.export import EXPORTERS
 from aios.results import RunRecord
 from aios.results.run_record import RECORD
 from aios.utils.run_folder import begin_run
-from aios.utils.safe_io import remove_half_written
+from aios.utils.safe_io import CorruptFileError, remove_half_written
 
 from .sources import FrameSource, flat_names
 
@@ -45,8 +45,14 @@ def prepare_folder(
         FileExistsError: If the folder is not empty.
         ValueError: If the earlier run had other settings.
     """
-    earlier = RunRecord.load(folder)
-    inner = earlier.folders if earlier is not None else []
+    earlier, inner = None, ['.']
+    try:
+        earlier = RunRecord.load(folder)
+    except CorruptFileError:
+        if resume or not overwrite:
+            raise
+    if earlier is not None:
+        inner = earlier.folders
     resumed = begin_run(
         folder,
         RECORD,

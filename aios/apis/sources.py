@@ -187,6 +187,7 @@ def open_sources(
     start: int = 0,
     end: int | None = None,
     fps: float | None = None,
+    without: str | os.PathLike | None = None,
 ) -> list[FrameSource]:
     """Open sources of frames.
 
@@ -201,6 +202,7 @@ def open_sources(
         fps: The image files of each folder are the frames of a video with so
             many frames per second, in the order of the numbers in their
             names. Default: images have nothing to do with each other.
+        without: Sub-folder that is left out, for the results.
 
     Returns:
         One source for all images, or with ``fps`` for each folder of images,
@@ -236,7 +238,7 @@ def open_sources(
     paths = [
         path
         for entry in entries
-        for path in list_media(_local_path(entry), recursive)
+        for path in list_media(_local_path(entry), recursive, without)
     ]
     kinds_of = {path: _is_video(path) for path in paths}
     videos = [path for path in paths if kinds_of[path]]

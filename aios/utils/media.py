@@ -22,7 +22,9 @@ VIDEO_SUFFIXES = (
 
 
 def list_media(
-    source: str | os.PathLike, recursive: bool = False
+    source: str | os.PathLike,
+    recursive: bool = False,
+    without: str | os.PathLike | None = None,
 ) -> list[Path]:
     """Images and videos of a file name, a folder or a pattern.
 
@@ -32,6 +34,7 @@ def list_media(
             ``._a.jpg`` that macOS adds to ``a.jpg``, and ``.thumbnails``.
         recursive: Also search sub-folders of a folder, and let ``**`` in a
             pattern match any of them.
+        without: Sub-folder that is left out, for the results of a run.
 
     Returns:
         Files sorted by name, ``2.png`` before ``10.png``.
@@ -47,6 +50,9 @@ def list_media(
     if path.is_dir():
         names = path.rglob('*') if recursive else path.glob('*')
         found = (p for p in names if not is_hidden(p.relative_to(path)))
+        skipped = _absolute(without or path)
+        if _absolute(path) in skipped.parents:
+            found = (p for p in found if skipped not in _absolute(p).parents)
     elif not glob.has_magic(str(source)):
         raise FileNotFoundError(f'{source}: no such file or folder')
     else:
@@ -63,6 +69,10 @@ def list_media(
             f'{", ".join(suffixes)}'
         )
     return files
+
+
+def _absolute(path: str | os.PathLike) -> Path:
+    return Path(os.path.abspath(path))
 
 
 def natural_key(path: Path) -> tuple[list[list[int | str]], Path]:

@@ -41,8 +41,8 @@ def videos(tmp_path: Path, make_video) -> Path:
 def test_each_video_has_its_folder(
     main, checkpoint: Path, videos: Path, tmp_path: Path, capsys
 ):
-    command = videos, checkpoint, '--recursive', '--no-vis', *OPTIONS
-    out = tmp_path / 'out'
+    command = videos, checkpoint, '--recursive', *OPTIONS
+    out = videos / 'out'  # its own overlays are no input
     main(*command, '--out-dir', out)
     assert '3 done, 0 failed, 0 todo' in capsys.readouterr().out
     lines = (out / 'manifest.jsonl').read_text().splitlines()

@@ -292,12 +292,7 @@ class TestResume:
         before = {p: p.stat().st_mtime_ns for p in out.glob('vis/*')}
         assert len(before) == 2
         calls[:] = [0] * 10
-        infer(
-            [*images.iterdir()] * 2,
-            out,
-            outputs=Outputs(),
-            resume=True,
-        )
+        infer([*images.iterdir()] * 2, out, outputs=Outputs(), resume=True)
         assert len(list(out.glob('vis/*'))) == 6
         assert before == {p: p.stat().st_mtime_ns for p in before}
 
@@ -405,6 +400,7 @@ class TestFolder:
         (tmp_path / 'out/run.json').write_text('{')
         with pytest.raises(ValueError, match=r'run\.json: damaged'):
             infer(images / 'a.png', tmp_path / 'out', resume=True)
+        assert infer(images, tmp_path / 'out', overwrite=True).frames == 3
 
     def test_two_runs_in_one_folder(
         self, infer, images: Path, tmp_path: Path, monkeypatch

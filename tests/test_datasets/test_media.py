@@ -38,6 +38,15 @@ def test_list(folder):
     assert [p.name for p in list_media(folder / 'b.png')] == ['b.png']
 
 
+def test_results_are_left_out(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for source in ('.', folder):
+        names = [p.name for p in list_media(source, True, 'deep')]
+        assert names == ['a.JPG', 'b.png', 'v.avi']
+    for without in ('..', '.'):  # results around the source
+        assert len(list_media('deep', True, without)) == 1
+
+
 def test_numbers_in_names_count(tmp_path):
     """As in file managers: frame 10 comes after frame 9."""
     names = ['a2/1.png', 'a2/01.png', 'a10/9.png', 'a10/10.png', 'b.png']
