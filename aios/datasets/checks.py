@@ -7,13 +7,13 @@ Symbols: ``N`` rows (persons).
 from __future__ import annotations
 
 import os
+import os.path as osp
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from aios.structures import PARTS, box_iou, sanitize_xywh
+from aios.structures import PARTS, pairwise_iou, sanitize_xywh
 from aios.utils.images import decode_image
 
 from .faults import HumanDataError
@@ -182,32 +182,37 @@ def _images(
         return
     from .image_list import present_files
 
-    paths = np.array(
-        [str(Path(root, path)) for path in data['image_path']], dtype=str
-    )
-    present = np.isin(paths, sorted(present_files(set(paths.tolist()))))
-    rows = np.flatnonzero(~present)
+    names = data['image_path']
+    paths = {name: osp.join(root, name) for name in dict.fromkeys(names)}
+    places = set(paths.values())
+    present = present_files(places)
+    rows = np.flatnonzero([paths[name] not in present for name in names])
     if len(rows):
         yield Finding(
             'missing image',
-            f'{len(set(paths[rows]))} images do not exist',
+            f'{len(places) - len(present)} images do not exist',
             rows=rows,
             drops=True,
-            example=str(paths[rows[0]]),
+            example=paths[names[rows[0]]],
         )
-    yield from _image_sizes(data, paths, present, report)
+    first_rows: dict[str, int] = {}
+    for row, name in enumerate(names):
+        if paths[name] in present:
+            first_rows.setdefault(paths[name], row)
+    yield from _image_sizes(data, first_rows, report)
 
 
 def _image_sizes(
-    data: HumanData, paths: np.ndarray, present: np.ndarray, report: Report
+    data: HumanData, first_rows: dict[str, int], report: Report
 ) -> Iterator[Finding]:
+    """Open some images; ``first_rows`` holds the first row of each."""
     sizes, wrong, example = listed_sizes(data), [], ''
-    rows = np.flatnonzero(present)
-    rows = rows[np.linspace(0, len(rows) - 1, min(8, len(rows))).astype(int)]
-    for row in rows.tolist():
+    paths = list(first_rows)
+    count = min(8, len(paths))
+    for index in np.linspace(0, len(paths) - 1, count).astype(int):
+        path, row = paths[index], first_rows[paths[index]]
         try:
-            content = Path(str(paths[row])).read_bytes()
-            image = decode_image(content, str(paths[row]))
+            image = decode_image(Path(path).read_bytes(), path)
         except (OSError, ValueError) as error:
             yield Finding('image', str(error), rows=np.array([row]))
             continue
@@ -216,10 +221,10 @@ def _image_sizes(
             if image.shape[:2] != annotated:
                 wrong.append(row)
                 example = example or (
-                    f'{paths[row]} has height, width {image.shape[:2]}, '
+                    f'{path} has height, width {image.shape[:2]}, '
                     f'annotated are {annotated[0]:g}, {annotated[1]:g}'
                 )
-    report.facts['images'] = f'{int(present.sum()):,} rows, {len(rows)} opened'
+    report.facts['images'] = f'{len(paths):,} exist, {count} opened'
     if wrong:
         yield Finding(
             'image size',
@@ -243,8 +248,7 @@ def _duplicates(data: HumanData, report: Report) -> Iterator[Finding]:
         rows = rows[kept[rows]]
         if not 1 < len(rows) <= _MAX_PER_IMAGE:
             continue
-        persons = torch.from_numpy(boxes[rows])
-        overlap = np.triu(box_iou(persons[:, None], persons).numpy(), k=1)
+        overlap = np.triu(pairwise_iou(boxes[rows], boxes[rows]), k=1)
         found += rows[(overlap > _DUPLICATE_IOU).any(axis=0)].tolist()
     if found:
         yield Finding(

@@ -43,6 +43,7 @@ def test_good_file(data, bedlam):
     assert not report.findings, str(report)
     assert report.flat_hands is True
     assert '6 images, 9 persons' in str(report)
+    assert report.facts['images'] == '6 exist, 6 opened'
 
 
 @pytest.mark.parametrize('size', [-1, 1e308, np.inf])
