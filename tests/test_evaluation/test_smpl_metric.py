@@ -216,12 +216,16 @@ def test_surfaces_after_the_similarity_of_the_joints():
             assert errors['PA-MPVPE'][0] < 0.3
 
 
-def test_what_is_missing_is_said(samples, body_model, free_body_dir):
+def test_what_is_missing_is_said(samples, layer, body_model, free_body_dir):
     without = dict(type='SMPLLayer', model_path=str(free_body_dir))
     with pytest.raises(MissingBodyModelError, match='smpl.is.tue.mpg.de'):
         judge(EMDB(without), samples)
     with pytest.raises(ValueError, match=r'no camera poses.*meta\.RT'):
         judge(EMDBWorldMetric(body_model), samples)
+    walk = make_walk(layer, 1, 'P1/a')
+    walk[0].set_metainfo(dict(img_path='P1/a/images/left.jpg'))
+    with pytest.raises(ValueError, match=r'images/left\.jpg: must be named'):
+        judge(EMDBWorldMetric(body_model), walk)
     del samples[0].gt_instances.smpl_pose
     with pytest.raises(ValueError, match='read_smpl=True'):
         judge(PW3D(body_model), samples)

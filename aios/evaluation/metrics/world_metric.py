@@ -128,6 +128,11 @@ class EMDBWorldMetric(SMPLMetric):
                 'the annotation file needs meta.RT (N, 4, 4)'
             )
         path, places = Path(sample['img_path']), []
+        if not path.stem.isdecimal():
+            raise ValueError(
+                f'{path}: must be named by the number of its frame, such as '
+                'images/00012.jpg'
+            )
         for prediction, person in pairs.tolist():
             meshes, joints = self.bodies(true, np.array([person]))
             true_points = np.concatenate(
