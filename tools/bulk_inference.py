@@ -24,7 +24,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aios.apis.bulk import BulkItem, BulkRun, ItemFailure, read_states
+from aios.apis.bulk import (
+    MANIFEST,
+    BulkItem,
+    BulkRun,
+    ItemFailure,
+    read_states,
+)
 from aios.apis.cli import (
     add_launcher_option,
     add_options,
@@ -210,7 +216,11 @@ def _count(folder: Path) -> tuple[int, int]:
 
 def _summary(states: Sequence[Mapping[str, Any]]) -> str:
     counts = Counter(state['state'] for state in states)
-    return ', '.join(f'{counts[x]} {x}' for x in ('done', 'failed', 'todo'))
+    text = ', '.join(f'{counts[x]} {x}' for x in ('done', 'failed', 'todo'))
+    incomplete = sum(bool(state.get('problems')) for state in states)
+    if incomplete:
+        text += f'; {incomplete} have problems, see {MANIFEST}'
+    return text
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -93,19 +93,21 @@ def test_folders_of_frames(
 
 
 def test_list_with_a_broken_video(
-    main, checkpoint: Path, videos: Path, tmp_path: Path, capsys
+    main, checkpoint: Path, videos: Path, make_video, tmp_path: Path, capsys
 ):
     (videos / 'broken.avi').write_bytes(b'RIFF')
     listing = videos / 'list.txt'
     listing.write_text(  # as editors of Windows do
-        '# mine\nbroken.avi\n\nb.avi\nnowhere.avi\n', 'utf-8-sig'
+        '# mine\nbroken.avi\n\nb.avi\nnowhere.avi\ncut.avi', 'utf-8-sig'
     )
+    content = make_video(videos / 'cut.avi', 60).read_bytes()
+    (videos / 'cut.avi').write_bytes(content[: len(content) // 2])
     out = tmp_path / 'out'
     with pytest.raises(SystemExit) as status:
         main(listing, checkpoint, '--no-vis', *OPTIONS, '--out-dir', out)
     assert status.value.code == 1
     text = capsys.readouterr()
-    assert '1 done, 2 failed, 0 todo' in text.out
+    assert '2 done, 2 failed, 0 todo; 1 have problems' in text.out
     assert 'broken.avi' in text.err
     assert 'nowhere.avi' in text.err
     with pytest.raises(SystemExit):
