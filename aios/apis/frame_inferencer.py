@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 
 from aios.results import FrameResult
 
-from .batches import Batch, predict_frames
+from .batches import Batch, batches
 from .cameras import CameraModel
 from .frames import Frame, FrameSource
 from .instance_filter import InstanceFilter
 from .sources import open_sources
+from .threads import prefetch
 
 
 class FrameInferencer:
@@ -111,24 +113,32 @@ class FrameInferencer:
 
         Yields:
             The frame, its persons, and the sample of the model (``None``
-            without PyTorch); the latter two are ``None`` for skipped frames.
+            without PyTorch); the latter two are ``None`` for skipped frames
+            and those without an image.
         """
         chosen = self._filter(**choice)
+        size = 1 if live else batch_size or self.batch_size
+        if size < 1:
+            raise ValueError(f'batch_size must be >= 1, got {size}')
 
-        def find(batch: Batch) -> Iterator[tuple[FrameResult, Any]]:
-            found = self._predict_batch(batch, chosen, with_vertices)
-            for (frame, _), (result, sample) in zip(batch, found, strict=True):
-                best = result.select(slice(chosen.max_persons))
-                yield self.camera.place(best, frame.focal_length), sample
+        def prepared(frame: Frame) -> tuple[Frame, Any]:
+            if frame.image is None or (is_known and is_known(frame.index)):
+                return frame, None
+            return frame, self._prepare(frame)
 
-        return predict_frames(
-            map(self.camera.undistorted, frames),
-            self._prepare,
-            find,
-            batch_size or self.batch_size,
-            live,
-            is_known,
-        )
+        items = map(prepared, map(self.camera.undistorted, frames))
+        with closing(prefetch(items, 1 if live else 2 * size, live)) as ready:
+            for batch in batches(ready, size):
+                if batch[0][1] is None:
+                    yield from ((frame, None, None) for frame, _ in batch)
+                    continue
+                found = self._predict_batch(batch, chosen, with_vertices)
+                for (frame, _), (result, sample) in zip(
+                    batch, found, strict=True
+                ):
+                    best = result.select(slice(chosen.max_persons))
+                    placed = self.camera.place(best, frame.focal_length)
+                    yield frame, placed, sample
 
     def _prepare(self, frame: Frame) -> Any:
         """Input of the network, see :func:`~aios.apis.batches.batches`."""
