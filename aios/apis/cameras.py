@@ -250,8 +250,7 @@ def change_camera(
 
     The pelvis keeps its position in the image, and bodies keep their size at
     the depth of the pelvis: the depth is proportional to the focal length.
-    See :func:`aios.structures.convert_virtual_camera` for the formula with
-    equal focal lengths.
+    ``docs/en/camera.md`` has the formula.
 
     Args:
         frame: Persons of the camera ``frame.K``.
