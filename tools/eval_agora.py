@@ -35,7 +35,7 @@ from aios.evaluation.agora import (
     read_submission,
 )
 from aios.evaluation.analysis_cli import check_outputs
-from aios.evaluation.functional import agora_bins
+from aios.evaluation.functional import AGORAProtocol, agora_bins
 from aios.utils.command_line import (
     add_body_models_option,
     add_overwrite_option,
@@ -94,13 +94,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'position; with --sweep also sweep.csv and sweep.png',
     )
     add_overwrite_option(parser, 'older results')
-    add_truth_options(parser)
+    add_protocol_options(parser)
     return parser.parse_args(argv)
 
 
-def add_truth_options(parser: argparse.ArgumentParser) -> None:
-    """Add options of what is evaluated, and of the files for it."""
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """Add options of the protocol and files of the evaluation."""
     add = parser.add_argument
+    add(
+        '--protocol',
+        choices=[protocol.value for protocol in AGORAProtocol],
+        default='official',
+        help='corrected: without the quirks of the official tool',
+    )
     add(
         '--all-images',
         action='store_true',
@@ -164,6 +170,7 @@ def evaluate(
     thresholds = read_thresholds(args, scored)
     evaluator = AGORAEvaluator(
         load_part_vertices(args.body_models, args.body_vertices),
+        AGORAProtocol(args.protocol),
         thresholds,
     )
     truth = AGORAGroundTruth(args.gt, not args.all_images)
@@ -190,6 +197,7 @@ def evaluate(
         if name not in truth
     ]
     results: dict[str, Any] = {
+        'protocol': args.protocol,
         'score_thr': thresholds[0] if np.isfinite(thresholds[0]) else None,
         'metrics': evaluator.summary(records),
         'bins': bins,

@@ -108,6 +108,8 @@ def test_known_error(evaluate, toy):
         'fullbody-MPJPE': 1.3,
         'fullbody-NMJE': 1.3,
     }
+    exact = evaluate(samples, protocol='corrected')
+    assert exact['lhand-MPJPE'] == pytest.approx(4, abs=1e-4)
 
 
 def test_threshold_and_classes(evaluate, toy):
@@ -149,9 +151,19 @@ def test_full_bodies_only(evaluate, toy):
     assert result['persons'] == result['matched'] == 5
 
 
-def test_threshold_that_is_no_number(evaluate, toy):
+def test_protocols(evaluate, toy):
+    samples = toy.samples()
+    samples[0] = toy.sample(NAMES[0], [0])
+    samples[0]['pred_instances'].vertices += (
+        torch.rand(10475, 3, generator=torch.Generator().manual_seed(0)) / 10
+    )
+    zero = evaluate(samples)['face-MVE']
+    one = evaluate(samples, protocol='corrected')['face-MVE']
+    assert one == pytest.approx(zero * 4 / 3, abs=0.1)
+    with pytest.raises(ValueError, match='fair'):
+        evaluate(samples, protocol='fair')
     with pytest.raises(ValueError, match='score_thr must be a number'):
-        evaluate(toy.samples(), score_thr=float('nan'))
+        evaluate(samples, score_thr=float('nan'))
 
 
 def test_order_of_names_decides_ties(evaluate, toy):
@@ -191,6 +203,8 @@ def test_valid_but_too_occluded_is_missed(evaluate, toy, frames, occlusion):
     result = evaluate(samples, ground_truth=folder)
     counts = ('persons', 'matched', 'missed', 'false-positives')
     assert [result[name] for name in counts] == [2, 1, 1, 1]
+    corrected = evaluate(samples, ground_truth=folder, protocol='corrected')
+    assert [corrected[name] for name in counts] == [1, 1, 0, 0]
 
 
 @pytest.mark.parametrize('suffix', ['', '_1280x720'])

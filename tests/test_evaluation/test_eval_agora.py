@@ -118,6 +118,7 @@ def test_sweep(run, submission, tmp_path):
     metrics = run(submission, '--sweep', '--out', out)
     results = json.loads((out / 'results.json').read_text())
     assert results['metrics'] == metrics
+    assert results['protocol'] == 'official'
     assert sum(b['persons'] for b in results['bins']['occlusion']) == 4
     # Of NAMES[0] -20 and 235 degrees, of NAMES[1] -20 and 140.
     bins = results['bins']['orientation']

@@ -16,6 +16,7 @@ import numpy as np
 from aios.evaluation.functional.agora import (
     AGORA_ERRORS,
     NUM_MATCH_JOINTS,
+    AGORAProtocol,
     agora_costs,
     agora_errors,
     keypoint_boxes,
@@ -71,6 +72,7 @@ class AGORAEvaluator:
     Args:
         vertex_ids: Of the parts, see
             :func:`~aios.evaluation.agora.bodies.load_part_vertices`.
+        protocol: Official or corrected rules.
         thresholds: Score thresholds to evaluate; predictions with a lower
             score are left out.
     """
@@ -78,9 +80,11 @@ class AGORAEvaluator:
     def __init__(
         self,
         vertex_ids: Mapping[str, np.ndarray],
+        protocol: AGORAProtocol = AGORAProtocol.OFFICIAL,
         thresholds: Sequence[float] = (0.0,),
     ) -> None:
         self.vertex_ids = vertex_ids
+        self.protocol = protocol
         self.thresholds = tuple(thresholds)
 
     def compare(
@@ -95,8 +99,9 @@ class AGORAEvaluator:
         Returns:
             A record with a few numbers per person, for :meth:`table`.
         """
-        # Persons too occluded to be matched count as missed.
-        counted = truth.valid
+        # Officially, persons too occluded to be matched count as missed.
+        official = self.protocol.is_official
+        counted = truth.valid if official else truth.visible
         half = IMAGE_SIZE[0] / 2
         distance = np.abs(truth.joints2d[counted, 0, 0] - half) / half
         record: dict[str, Any] = {
@@ -117,7 +122,7 @@ class AGORAEvaluator:
                 keep = np.flatnonzero(persons.scores >= threshold)
                 count[t] = len(keep)
                 pairs, wrong[t] = match_agora(
-                    costs[keep], overlaps[keep], truth.visible
+                    costs[keep], overlaps[keep], truth.visible, self.protocol
                 )
                 for prediction, person in pairs:
                     pair = int(keep[prediction]), int(person)
@@ -143,6 +148,7 @@ class AGORAEvaluator:
         costs = agora_costs(
             persons.joints2d,
             truth.joints2d[:, :NUM_MATCH_JOINTS],
+            self.protocol,
         )
         boxes = keypoint_boxes(truth.joints2d)
         return costs, pairwise_iou(persons.boxes, boxes, pixel=1)
@@ -161,6 +167,7 @@ class AGORAEvaluator:
             persons.bodies(predicted),
             (truth.joints3d[true], truth.vertices()[true]),
             self.vertex_ids,
+            self.protocol,
         )
         if not np.isfinite(errors).all():
             raise ValueError(
@@ -215,7 +222,7 @@ class AGORAEvaluator:
         """
         others = [r['without_truth'] for r in records if 'without_truth' in r]
         records = [r for r in records if 'without_truth' not in r]
-        result = summarize_agora(self.table(records, index))
+        result = summarize_agora(self.table(records, index), self.protocol)
         result['images'] = len(records)
         seen = sum(r['predictions'][index] > 0 for r in records)
         result['images-with-predictions'] = int(seen)

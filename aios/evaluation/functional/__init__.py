@@ -11,6 +11,7 @@ from aios.structures.procrustes import SimilarityTransform, procrustes_align
 from .agora import (
     AGORA_ERRORS,
     AGORA_PARTS,
+    AGORAProtocol,
     agora_costs,
     agora_errors,
     keypoint_boxes,
@@ -48,6 +49,7 @@ from .trajectory import (
 __all__ = [
     'AGORA_ERRORS',
     'AGORA_PARTS',
+    'AGORAProtocol',
     'AGORATable',
     'DetectionCounts',
     'MeshPart',

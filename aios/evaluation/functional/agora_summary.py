@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .agora import AGORA_ERRORS, AGORA_PARTS
+from .agora import AGORA_ERRORS, AGORA_PARTS, AGORAProtocol
 from .detection import DetectionCounts, normalized_error
 
 AGORA_BINS: Mapping[str, tuple[float, ...]] = {
@@ -67,11 +67,14 @@ class AGORATable:
         return DetectionCounts(found, self.wrong, len(self.found) - found)
 
 
-def summarize_agora(table: AGORATable) -> dict[str, float]:
+def summarize_agora(
+    table: AGORATable, protocol: AGORAProtocol = AGORAProtocol.OFFICIAL
+) -> dict[str, float]:
     """The numbers of AGORA's leaderboard.
 
     Args:
         table: Evaluated persons.
+        protocol: Official or corrected rules.
 
     Returns:
         ``precision``, ``recall``, ``f1``; for ``body``, ``lhand``,
@@ -81,18 +84,19 @@ def summarize_agora(table: AGORATable) -> dict[str, float]:
         ``false-positives``; the same for children as ``kid-...``.  Errors
         over zero persons are omitted; no value is NaN.
     """
-    result = _detection(table)
-    errors = _errors(table)
+    result = _detection(table, protocol)
+    errors = _errors(table, protocol)
     result |= errors | _normalized(errors, result['f1'], result['f1'])
-    result = _rounded(result)
+    result = _rounded(result, protocol)
     if table.kid.any():
         kids = table.select(table.kid)
-        kid_result = _detection(kids)
-        errors = _errors(kids)
+        kid_result = _detection(kids, protocol)
+        errors = _errors(kids, protocol)
         # Officially, full bodies are divided by the F1 of all persons.
         f1 = kid_result['f1']
-        kid_result |= errors | _normalized(errors, f1, result['f1'])
-        for name, value in _rounded(kid_result).items():
+        full_body_f1 = result['f1'] if protocol.is_official else f1
+        kid_result |= errors | _normalized(errors, f1, full_body_f1)
+        for name, value in _rounded(kid_result, protocol).items():
             result[f'kid-{name}'] = value
     return result
 
@@ -150,12 +154,17 @@ def _bin(
     return entry
 
 
-def _detection(table: AGORATable) -> dict[str, float]:
+def _detection(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
     counts = table.counts
+    ratios = {
+        'precision': counts.precision,
+        'recall': counts.recall,
+        'f1': counts.f1,
+    }
+    if protocol.is_official:
+        ratios = {name: round(value, 2) for name, value in ratios.items()}
     return {
-        'precision': round(counts.precision, 2),
-        'recall': round(counts.recall, 2),
-        'f1': round(counts.f1, 2),
+        **ratios,
         'persons': len(table.found),
         'matched': counts.found,
         'missed': counts.missed,
@@ -163,24 +172,24 @@ def _detection(table: AGORATable) -> dict[str, float]:
     }
 
 
-def _errors(table: AGORATable) -> dict[str, float]:
+def _errors(table: AGORATable, protocol: AGORAProtocol) -> dict[str, float]:
     """Mean errors; empty if no person was found."""
     found = table.found
     if not found.any():
         return {}
     errors = np.where(found[:, None], table.errors, 0)
-    # Hands and faces of missed persons count with 0 mm where their image has
-    # predictions.
-    seen = table.has_predictions
-    body = [name.startswith('body') for name in AGORA_ERRORS]
-    means = errors.sum(0) / np.where(body, found.sum(), seen.sum())
+    means = errors.sum(0) / found.sum()
+    if protocol.is_official:
+        shared = errors.sum(0) / table.has_predictions.sum()
+        body = [name.startswith('body') for name in AGORA_ERRORS]
+        means = np.where(body, means, shared)
     result = dict(zip(AGORA_ERRORS, means.tolist(), strict=True))
-    result = _rounded(result)
+    result = _rounded(result, protocol)
     for kind in _KINDS:
         parts = (result[f'{part}-{kind}'] for part in _HAND_AND_FACE)
         whole = full_body_error(result[f'body-{kind}'], *parts)
         result[f'fullbody-{kind}'] = whole
-    return _rounded(result)
+    return _rounded(result, protocol)
 
 
 def _normalized(
@@ -199,8 +208,12 @@ def _normalized(
     return result
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    """Errors rounded to one decimal, as the official tool does."""
+def _rounded(
+    values: Mapping[str, float], protocol: AGORAProtocol
+) -> dict[str, float]:
+    """Officially, errors are rounded to one decimal."""
+    if not protocol.is_official:
+        return dict(values)
     return {
         name: round(value, 1) if '-' in name else value
         for name, value in values.items()

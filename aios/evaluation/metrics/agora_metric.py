@@ -15,6 +15,7 @@ from aios.evaluation.agora.evaluator import (
     persons_of,
 )
 from aios.evaluation.agora.ground_truth import AGORAGroundTruth
+from aios.evaluation.functional import AGORAProtocol
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
 
@@ -41,7 +42,12 @@ class AGORAMetric(NumberMetric):
         score_thr: Predictions with a lower score are left out.
         full_bodies_only: See
             :class:`aios.evaluation.agora.AGORAGroundTruth`.
+        protocol: ``'official'`` or ``'corrected'``, see
+            :class:`aios.evaluation.functional.AGORAProtocol`.
         **kwargs: See :class:`mmengine.evaluator.BaseMetric`.
+
+    Raises:
+        ValueError: If the protocol is unknown.
     """
 
     default_prefix = 'agora'
@@ -53,6 +59,7 @@ class AGORAMetric(NumberMetric):
         body_vertices: str | None = None,
         score_thr: float = 0.5,
         full_bodies_only: bool = True,
+        protocol: str = 'official',
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,13 +68,16 @@ class AGORAMetric(NumberMetric):
         self.body_vertices = body_vertices
         self.score_thr = score_thr
         self.full_bodies_only = full_bodies_only
+        self.protocol = AGORAProtocol(protocol)
         self._truth: AGORAGroundTruth | None = None
 
     def _prepare(self) -> AGORAGroundTruth:
         """Read files lazily, so that configs can be built without them."""
         if self._truth is None:
             ids = load_part_vertices(self.body_models, self.body_vertices)
-            self._evaluator = AGORAEvaluator(ids, [self.score_thr])
+            self._evaluator = AGORAEvaluator(
+                ids, self.protocol, [self.score_thr]
+            )
             self._bodies = SubmittedBodies(self.body_models)
             self._truth = AGORAGroundTruth(
                 self.ground_truth, self.full_bodies_only
