@@ -1,9 +1,10 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Errors by joint, worst cases."""
+"""Errors by joint, worst cases, tables."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -266,3 +267,92 @@ def test_errors_of_tools(name, root, dump, tmp_path):
 
 
 # -- tables --------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    a = tmp_path / 'a.json'
+    a.write_text('{"agora/f1": 0.94, "agora/body-MVE": 57.61, "n": 3}')
+    b = tmp_path / 'b.json'
+    b.write_text('{"metrics": {"agora/f1": 0.9, "agora/body-MVE": 60.04}}')
+    return str(a), f'ours_b={b}'
+
+
+@pytest.fixture
+def table(metrics, capsys):
+    tool = load_tool('analysis_tools/results_table')
+
+    def run(*options):
+        tool.main([*metrics, *map(str, options)])
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_markdown(table):
+    assert table('--metrics', 'agora/*', 'n') == (
+        '| | agora/f1 | agora/body-MVE | n |\n'
+        '|---|---:|---:|---:|\n'
+        '| a | **0.94** | **57.6** | 3 |\n'
+        '| ours_b | 0.90 | 60.0 |  |\n'
+    )
+
+
+def test_best_numbers(tmp_path, capsys):
+    """Of shares the largest, of errors the smallest, of counts none."""
+    for name, scale in (('a', 0.5), ('b', 1.0)):
+        shares = ('x/F1', 'x/kid-f1', 'x/AP-body', 'MOTA', 'PCK', 'found')
+        numbers = dict.fromkeys(shares, 0.8 * scale)
+        numbers |= {'x/NMVE': 60 * scale, 'x/persons': 4 * scale}
+        numbers |= {'IDSW': 8 * scale, 'PCK-joints': 4 * scale}
+        (tmp_path / f'{name}.json').write_text(json.dumps(numbers))
+    tool = load_tool('analysis_tools/results_table')
+    tool.main([str(tmp_path / f'{name}.json') for name in 'ab'])
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        f'| a |{" 0.40 |" * 6} **30.0** | 2 | **4.0** | 2 |',
+        f'| b |{" **0.80** |" * 6} 60.0 | 4 | 8.0 | 4 |',
+    ]
+
+
+def test_latex(table):
+    text = table('--format', 'latex', '--digits', '2', '--metrics', '*f1', 'n')
+    assert r'\begin{tabular}{lrr}' in text
+    assert r'a & \textbf{0.940} & 3 \\' in text
+    assert r'ours\_b & 0.900 & -- \\' in text
+
+
+def test_csv(table, tmp_path):
+    rows = list(csv.DictReader(io.StringIO(table('--format', 'csv'))))
+    assert rows[0]['agora/body-MVE'] == '57.61'
+    assert rows[1]['n'] == ''
+    out = tmp_path / 'table.csv'
+    assert table('--out', out, '--metrics', 'n') == ''
+    assert out.read_text() == 'name,n\na,3\nours_b,\n'
+    with pytest.raises(SystemExit, match='exists'):
+        table('--out', out)
+    table('--out', out, '--overwrite')
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('[1]', 'must hold a dictionary of numbers'),
+        ('{"a": "b"}', 'must hold a dictionary of numbers'),
+        ('{"a": NaN}', 'a is nan'),
+        ('{', 'not JSON'),
+    ],
+)
+def test_bad_metrics(tmp_path, content, message):
+    tool = load_tool('analysis_tools/results_table')
+    (tmp_path / 'x.json').write_text(content)
+    with pytest.raises(SystemExit, match=f'x.json: {message}'):
+        tool.main([str(tmp_path / 'x.json')])
+
+
+def test_bad_options(table, metrics, tmp_path):
+    with pytest.raises(SystemExit, match=r"'\*PVE': matches no metric"):
+        table('--metrics', '*PVE')
+    with pytest.raises(SystemExit, match="a row is already named 'a'"):
+        table(metrics[0])
+    with pytest.raises(SystemExit, match='set --format'):
+        table('--out', tmp_path / 'table.txt')

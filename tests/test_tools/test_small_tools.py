@@ -48,6 +48,7 @@ def test_help(name: str, capsys: pytest.CaptureFixture):
     [
         'misc/check_humandata x.npz --samples -1',
         'misc/check_submission x.zip --max-faults -1',
+        'analysis_tools/results_table x.json --digits -1',
         'analysis_tools/worst_cases c x.pkl --out o --score-thr nan',
         'analysis_tools/error_by_joint c x.pkl --out o --iou-thr 2',
         'dataset_converters/rotate_bedlam_closeups x --workers 0',
