@@ -20,6 +20,7 @@ from aios.utils.safe_io import refuse_existing
 from .armatures import ARMATURE_OPTION, bone_names
 from .correctives import CorrectiveBasis
 from .exporter import FPS_OPTION, Exporter
+from .expressions import EXPRESSION_NAMES, EXPRESSION_OPTION
 from .glb import GLBBuilder
 from .gltf_meshes import MeshScene
 from .gltf_scene import GLTFScene
@@ -58,6 +59,7 @@ def write_glb(
     tolerance: float = 1e-3,
     fps: float | None = None,
     armature: str = 'smplx',
+    expressions: str = 'smplx',
     overwrite: bool = False,
     progress: bool = False,
 ) -> GLBSummary:
@@ -76,6 +78,8 @@ def write_glb(
             more shapes: noisy motion takes three times the size for 0.05 mm.
         fps: Frames per second if the sequence has none; default 1.
         armature: Bone names, a key of :data:`aios.export.ARMATURES`.
+        expressions: ``'arkit'`` uses ARKit's names for expressions of the
+            free body where they exist, see ``docs/en/export.md``.
         overwrite: Replace an existing file.
         progress: Show a progress bar.
 
@@ -90,13 +94,20 @@ def write_glb(
             f'tolerance must be at least 1e-6 m, less than 1, got {tolerance}'
         )
     names = bone_names(armature)
+    check_choice('expressions', expressions, EXPRESSION_NAMES)
+    arkit = expressions == 'arkit'
+    if arkit and sequence.body_model not in ('', 'free'):
+        raise ValueError(
+            "expressions='arkit' needs the free body; these results are of "
+            f'{sequence.body_model!r}'
+        )
     refuse_existing(Path(path), overwrite)
     times = sequence.times(fps)
     with GLBBuilder() as builder:
         scene: GLTFScene
         if layer is not None and sequence.has_parameters:
             scene = SkinnedScene(
-                builder, sequence, Rig.of(layer), times, names
+                builder, sequence, Rig.of(layer), times, names, arkit
             )
         else:
             scene = MeshScene(builder, sequence, times)
@@ -120,6 +131,7 @@ class GLBExporter(Exporter):
     flag, flag_help = '--save-glb', 'persons.glb, for Blender'
     options = (
         ARMATURE_OPTION
+        | EXPRESSION_OPTION
         | FPS_OPTION
         | {
             '--correctives': dict(

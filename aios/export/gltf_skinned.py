@@ -16,6 +16,7 @@ from tqdm import tqdm
 from aios.results import SequenceResult
 
 from .correctives import CorrectiveBasis, SkinningFrames, rest_differences
+from .expressions import arkit_shapes
 from .glb import VERTEX_DATA, GLBBuilder
 from .gltf_scene import GLTFScene
 from .rig import PersonMotion, Rig
@@ -38,9 +39,10 @@ class SkinnedScene(GLTFScene):
         rig: Rig,
         times: np.ndarray,
         names: Sequence[str],
+        arkit: bool = False,
     ) -> None:
         super().__init__(builder, sequence, rig.faces, times)
-        self.rig, self.names = rig, names
+        self.rig, self.names, self.arkit = rig, names, arkit
         self._bone_attributes: dict[str, int] = {}
         if len(sequence):
             self._bone_attributes = {
@@ -63,6 +65,10 @@ class SkinnedScene(GLTFScene):
         self._fit(motion, mean, offsets, basis, bar)
         shapes = self.rig.shapes[shape_ids].astype(np.float32)
         names = [_shape_name(i) for i in shape_ids]
+        if self.arkit:
+            shapes, weights, names = arkit_shapes(
+                self.rig.template, shapes, weights, names
+            )
         if basis is not None:
             more, more_weights = basis.shapes_and_weights()
             shapes = np.concatenate(
