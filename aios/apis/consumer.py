@@ -32,7 +32,8 @@ class FrameConsumer:
         steps: Post-processing of the frames.
         pose_always: Whether the steps change parameters, so that joints must
             be computed even if no mesh is written.
-        final: Empty store of processed frames, if needed.
+        final: Store of processed frames, if needed. Those of an earlier run
+            are the same.
         appearance: Whether to store the appearance of persons for a tracker.
         keep_files: Whether files of an earlier run are kept.
 
@@ -55,6 +56,8 @@ class FrameConsumer:
     def __post_init__(self) -> None:
         self.is_written: Callable[[int], bool] = self.raw.snapshot()
         self.stored = _Replay(self.raw)
+        if self.final is not None:
+            self._is_final = self.final.snapshot()
         self.unread: list[str] = []
         self.unread_before: list[str] = []
 
@@ -98,7 +101,7 @@ class FrameConsumer:
             result = step(result)
         todo = self._todo(frame.index)
         result = write_frame(frame, result, todo, self.poser, self.pose_always)
-        if self.final is not None:
+        if self.final is not None and not self._is_final(frame.index):
             self.final.append(frame.index, result.with_fields(vertices=None))
 
 

@@ -35,7 +35,7 @@ from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
 from .record import prepare_folder, remove_record, source_folders
 from .sources import Frame, FrameSource
-from .store import ShardStore, merge_shards, restart_store
+from .store import ShardStore, merge_shards
 from .threads import BackgroundConsumer
 from .window import Window
 from .writers import FrameWriter
@@ -277,9 +277,7 @@ class _Job:
                 self.source.fps or 25.0,
                 self.body_model,
             )
-            final = restart_store(
-                self._parts / 'final', self.metadata, self.keep_files
-            )
+            final = ShardStore(self._parts / 'final', self.metadata)
         return FrameConsumer(
             self.source,
             self.raw,

@@ -72,7 +72,7 @@ def prepare_folder(
                 'converts its results; --overwrite (overwrite=True) repeats '
                 'the run'
             )
-        # Files are made again from the parts; obsolete ones are removed.
+        # Files are made again from raw parts; obsolete ones are removed.
         _remove_products(folder, earlier.folders, keep=('parts',))
         record.save(folder)
     return earlier
@@ -116,7 +116,7 @@ def _remove_products(
         subfolder = (root / name).resolve()
         if root != subfolder and root not in subfolder.parents:
             continue  # the record was edited by hand
-        for product in products() - set(keep):
+        for product in {*products(), 'parts/final'} - set(keep):
             path = subfolder / product
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

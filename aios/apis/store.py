@@ -14,7 +14,6 @@ from __future__ import annotations
 import bisect
 import io
 import re
-import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +33,6 @@ from aios.results import (
 from aios.utils.safe_io import atomic_write, load_npz, save_npz
 
 _NAME = re.compile(r'(\d{9})-(\d{9})\.npz')
-EARLIER = 'earlier'
 _INDICES = 'indices'  # numbers of the frames, not part of the format
 
 
@@ -86,7 +84,7 @@ class ShardStore:
     @property
     def count(self) -> int:
         """Number of frames that were written."""
-        return _count(self._shards)
+        return sum(shard.end - shard.begin for shard in self._shards)
 
     @property
     def paths(self) -> list[Path]:
@@ -151,34 +149,6 @@ def _find_shards(folder: Path) -> list[_Shard]:
     return found
 
 
-def _count(shards: Sequence[_Shard]) -> int:
-    return sum(shard.end - shard.begin for shard in shards)
-
-
-def restart_store(
-    folder: Path, metadata: Mapping[str, Any], keep: bool
-) -> ShardStore:
-    """Make an empty store for frames that are processed again.
-
-    A resumed run processes all frames again. Until it has caught up, the
-    shards of the earlier run are in the folder :data:`EARLIER`.
-
-    Args:
-        folder: Folder of the shards.
-        metadata: See :class:`ShardStore`.
-        keep: Whether the earlier run had the same processing.
-    """
-    earlier = folder.with_name(EARLIER)
-    counts = [_count(_find_shards(path)) for path in (folder, earlier)]
-    if not keep or counts[0] > counts[1]:
-        shutil.rmtree(earlier, ignore_errors=True)
-    if keep and counts[0] > counts[1]:
-        folder.replace(earlier)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    return ShardStore(folder, metadata)
-
-
 def load_partial(folder: Path) -> SequenceResult:
     """Load the results of an interrupted run.
 
@@ -192,12 +162,9 @@ def load_partial(folder: Path) -> SequenceResult:
         FileNotFoundError: If there are no shards.
     """
     parts_dir = folder / 'parts'
-    processed = max(
-        _find_shards(parts_dir / 'final'),
-        _find_shards(parts_dir / EARLIER),
-        key=_count,
+    shards = _find_shards(parts_dir / 'final') or _find_shards(
+        parts_dir / 'raw'
     )
-    shards = processed or _find_shards(parts_dir / 'raw')
     paths = [shard.path for shard in shards]
     if not paths:
         inner = sorted(

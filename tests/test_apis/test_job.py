@@ -456,6 +456,10 @@ def test_interrupted_resumption(
     with pytest.raises(KeyboardInterrupt):
         infer(video, out, resume=True, **options)
     assert load_partial(out).num_frames == 6
+    calls[:] = [0] * 10
+    for folder in (out, tmp_path / 'whole'):
+        infer(video, folder, resume=True, **options)
+    _assert_same(out / 'params.npz', tmp_path / 'whole/params.npz')
 
 
 def test_one_source_is_not_readable(infer, tmp_path: Path, make_video):
