@@ -250,7 +250,8 @@ def change_camera(
 
     The pelvis keeps its position in the image, and bodies keep their size at
     the depth of the pelvis: the depth is proportional to the focal length.
-    ``docs/en/camera.md`` has the formula.
+    See :func:`aios.structures.convert_virtual_camera` for the formula with
+    equal focal lengths.
 
     Args:
         frame: Persons of the camera ``frame.K``.

@@ -27,6 +27,7 @@ from .camera import (
     HALF_TURN,
     VIRTUAL_FOCAL,
     Camera,
+    convert_virtual_camera,
     project_points,
     weak_perspective_to_translation,
 )
@@ -111,6 +112,7 @@ __all__ = [
     'boxes_overlap_image',
     'clip_boxes',
     'convert_joints',
+    'convert_virtual_camera',
     'cxcywh_to_xyxy',
     'flip_axis_angle',
     'generalized_box_iou',

@@ -7,7 +7,7 @@ matrix ``K``; 3-D points stay the same.
 
 The network predicts translations for a *virtual* camera with a focal length
 of :data:`VIRTUAL_FOCAL` pixels at network resolution; see
-:meth:`Camera.virtual`.
+:meth:`Camera.virtual` and :func:`convert_virtual_camera`.
 """
 
 from __future__ import annotations
@@ -161,3 +161,48 @@ class Camera:
         """Camera of the image resized to ``width × height``."""
         sx, sy = width / self.width, height / self.height
         return self.warp(np.array([[sx, 0, 0], [0, sy, 0]]), height, width)
+
+    def flip(self) -> Camera:
+        """Camera of the mirrored image, for points mirrored in x.
+
+        Focal lengths stay positive, because flipping a person swaps left
+        and right instead of turning the body inside out; only the principal
+        point and the skew change.
+        """
+        K = self.K.copy()
+        K[0, 2] = self.width - K[0, 2]
+        K[0, 1] = -K[0, 1]
+        return Camera(K, self.height, self.width)
+
+
+def convert_virtual_camera(
+    transl: ArrayT,
+    focal_from: float,
+    focal_to: float,
+    principal_point_from: tuple[float, float] | np.ndarray,
+    principal_point_to: tuple[float, float] | np.ndarray,
+) -> ArrayT:
+    """Re-express a translation for another focal length.
+
+    A point at the translation keeps its projection, and an object there its
+    size in the image; other depths change in perspective.  Both cameras must
+    refer to the same resolution.
+
+    Args:
+        transl: ``(..., 3)`` meters, in the first camera.
+        focal_from: Focal length of the first camera, pixels.
+        focal_to: Focal length of the second camera, pixels.
+        principal_point_from: ``(cx, cy)`` of the first camera.
+        principal_point_to: ``(cx, cy)`` of the second camera.
+
+    Returns:
+        ``(..., 3)`` meters, in the second camera.
+    """
+    depth: Any = transl[..., 2] * (focal_to / focal_from)
+    moved: list[Any] = [
+        transl[..., i]
+        + (principal_point_from[i] - principal_point_to[i]) * depth / focal_to
+        for i in range(2)
+    ]
+    result: ArrayT = library_of(transl).stack((*moved, depth), -1)
+    return result

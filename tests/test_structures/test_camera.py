@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aios.structures import (
+    VIRTUAL_FOCAL,
     Camera,
+    convert_virtual_camera,
     project_points,
 )
 
@@ -58,6 +60,48 @@ def test_crop_and_resize_move_the_pixels(fx, fy, dx, dy, x0, size) -> None:
         atol=1e-8,
     )
     assert (resized.width, resized.height) == (size, 77)
+
+
+@quick
+@given(focal, focal, offset, offset)
+def test_flip_mirrors_pixels_of_mirrored_points(fx, fy, dx, dy) -> None:
+    cam = camera(fx, fy, dx, dy)
+    mirrored = cam.flip().project(POINTS * (-1, 1, 1))
+    expected = cam.project(POINTS)
+    expected[:, 0] = cam.width - expected[:, 0]
+    np.testing.assert_allclose(mirrored, expected, atol=1e-8)
+    np.testing.assert_allclose(cam.flip().flip().K, cam.K)
+
+
+@quick
+@given(focal, focal, offset, offset, st.floats(2, 50))
+def test_virtual_camera_conversion_keeps_the_projection(
+    f_from, f_to, dx, dy, depth
+) -> None:
+    """Position, and size to first order, stay at the person's depth."""
+    transl = np.array([0.3, -0.2, depth])
+    old = Camera.from_focal(f_from, (640, 480))
+    new = Camera.from_focal(f_to, (640, 480), (320 + dx, 240 + dy))
+    args = f_from, f_to, old.principal_point, new.principal_point
+    moved = convert_virtual_camera(transl, *args)
+    np.testing.assert_allclose(
+        new.project(moved), old.project(transl), atol=1e-6
+    )
+    up = np.array([0, 0.1, 0])
+    np.testing.assert_allclose(
+        new.project(moved + up) - new.project(moved),
+        old.project(transl + up) - old.project(transl),
+        atol=1e-6,
+    )
+    back = convert_virtual_camera(moved, f_to, f_from, *args[3:1:-1])
+    np.testing.assert_allclose(back, transl, atol=1e-9)
+
+
+def test_conversion_takes_tensors() -> None:
+    out = convert_virtual_camera(
+        torch.ones(2, 3), VIRTUAL_FOCAL, 1000.0, (5, 5), (5, 5)
+    )
+    torch.testing.assert_close(out, torch.tensor([[1, 1, 0.2]] * 2))
 
 
 @pytest.mark.parametrize(
