@@ -412,6 +412,16 @@ def test_filter_removes_who_left_and_clips_the_rest():
     assert persons['rhand_bboxes'][0].tolist() == [150, 0, WIDTH, 10]
 
 
+def test_min_visible_ratio():
+    results = loaded([(80, 60), (80, 60)])
+    results['gt_persons']['bboxes'][:] = [
+        (-60, 0, 40, 10),
+        (-40, 0, 60, 10),
+    ]
+    kept = FilterWholeBody(min_visible_ratio=0.5)(results)
+    assert len(kept['gt_persons']['labels']) == 1
+
+
 def test_a_image_that_lost_all_persons_is_drawn_again():
     results = loaded([(80, 60)])
     results['gt_persons']['bboxes'][:] = -5

@@ -33,11 +33,16 @@ class FilterWholeBody(Transform):
     pipelines; tests keep every annotated person.
 
     Args:
+        min_visible_ratio: Minimum share of the area of the body box inside
+            the image.  0 (as published) keeps every overlapping box.
         keep_empty: Whether to keep an image without remaining persons.  By
             default the dataset draws another image.
     """
 
-    def __init__(self, keep_empty: bool = False) -> None:
+    def __init__(
+        self, min_visible_ratio: float = 0.0, keep_empty: bool = False
+    ) -> None:
+        self.min_visible_ratio = min_visible_ratio
         self.keep_empty = keep_empty
 
     def transform(self, results: dict) -> dict | None:
@@ -46,6 +51,9 @@ class FilterWholeBody(Transform):
         height, width = results['img_shape']
         boxes = results['gt_persons']['bboxes']
         inside = np.asarray(boxes_overlap_image(boxes, height, width))
+        if self.min_visible_ratio > 0:
+            visible = _area(clip_boxes(boxes, height, width))
+            inside &= visible >= self.min_visible_ratio * _area(boxes)
         if len(boxes) and not inside.any() and not self.keep_empty:
             return None
         if not inside.all():
@@ -145,3 +153,7 @@ class PackWholeBodyInputs(Transform):
             if name in persons:
                 instances[name] = torch.from_numpy(persons[name])
         return instances
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
