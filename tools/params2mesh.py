@@ -396,7 +396,7 @@ def with_filled_gaps(
     """
     if args.fill_gaps is None:
         return persons
-    if persons.num_frames > 1 and not persons.timestamps.any():
+    if persons.are_images:
         raise ValueError(
             '--fill-gaps needs ids of a video; in separate images the same '
             'id is not the same person'

@@ -99,6 +99,11 @@ class Exporter:
             self.write(part, layer, file, **options)
             for file, part in parts.items()
         ]
+        if self.per == 'person' and sequence.are_images:
+            remarks.append(
+                'the frames are separate images, in which the same id is not '
+                'the same person'
+            )
         return list(parts), [remark for remark in remarks if remark]
 
     def write(

@@ -129,7 +129,7 @@ def _check(
             raise ValueError(
                 f'a height must be a positive number of meters, got {height}'
             )
-    if heights and sequence.num_frames > 1 and not sequence.timestamps.any():
+    if heights and sequence.are_images:
         raise ValueError(
             'heights of single persons need ids of a video; in separate '
             'images the same id is not the same person'

@@ -215,6 +215,11 @@ class SequenceResult:
         return len(self.frame_names)
 
     @property
+    def are_images(self) -> bool:
+        """Whether the same id in two frames may be two persons."""
+        return self.num_frames > 1 and not self.timestamps.any()
+
+    @property
     def has_parameters(self) -> bool:
         """Whether SMPL-X parameters describe the bodies."""
         return self.body_model not in MESH_BODIES

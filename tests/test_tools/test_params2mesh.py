@@ -170,6 +170,19 @@ def test_frame_rate_of_a_video(params: Path, tmp_path: Path, capsys):
     assert 'these results have 10 frames per second' in capsys.readouterr().err
 
 
+def test_motion_of_separate_images(params: Path, capsys):
+    persons = SequenceResult.load(params)
+    images = replace(persons, timestamps=np.zeros(3), fps=0.0)
+    for sequence, noted in (
+        (images, True),
+        (images.select_frames([0]), False),
+    ):
+        sequence.save(params, overwrite=True)
+        main([str(params), '--format', 'bvh', '--overwrite'])
+        out = capsys.readouterr().out
+        assert ('same id is not the same person' in out) is noted
+
+
 def test_heights(params: Path, tmp_path: Path, capsys):
     out = tmp_path / 'scaled.npz'
     options = ['--height', '2=1.6', '--height', '1.8', '--format', 'npz']
