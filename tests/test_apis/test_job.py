@@ -449,7 +449,7 @@ def test_interrupted_resumption(
             infer(video, out, resume=True, **options)
         assert load_partial(out).num_frames == 3
     with pytest.raises(OSError, match='No space left'):
-        infer(video, out, resume=True, processing=PostProcessing(smooth=True))
+        infer(video, out, resume=True, processing=PostProcessing(track=True))
     assert load_partial(out).num_frames == 1
     monkeypatch.setattr(consumer, 'write_frame', write_frame)
     calls.clear()
