@@ -127,7 +127,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         '--fov',
         type=float,
         metavar='DEGREES',
-        help='multihmr: horizontal field of view',
+        help='multihmr: field of view across the longer side of the images',
     )
     group.add_argument(
         '--faces',

@@ -26,7 +26,7 @@ class ReadingOptions:
     Args:
         fps: Frames per second; without it frames are separate images.
         image_size: ``(width, height)`` of the images.
-        fov: Horizontal field of view, degrees.
+        fov: Field of view across the longer side of the images, degrees.
         faces: ``.npy`` file of the ``(T, 3)`` triangles of the meshes.
 
     Raises:

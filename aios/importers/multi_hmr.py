@@ -79,9 +79,9 @@ def _camera(
     """The camera of the options, or fitted to the joints."""
     if options.image_size is not None:
         half = math.radians(options.fov or _FOV) / 2
-        width = options.image_size[0]
+        side = max(options.image_size)  # of the square that the network sees
         return Camera.from_focal(
-            width / (2 * math.tan(half)), options.image_size
+            side / (2 * math.tan(half)), options.image_size
         )
     if not persons:
         return None

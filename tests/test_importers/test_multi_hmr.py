@@ -87,6 +87,10 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
     assert persons.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
     assert persons.K[0, :2, 2].tolist() == [500, 250]
     assert persons.camera_origin.tolist() == ['unknown']
+    # The network sees a square around the image.
+    persons, _ = read(path, poser, ReadingOptions(image_size=(500, 1000)))
+    assert persons.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
+    assert persons.K[0, :2, 2].tolist() == [250, 500]
     given = ReadingOptions(image_size=(1000, 500), fov=90)
     persons, _ = read(path, poser, given)
     assert persons.camera_origin.tolist() == ['user']
