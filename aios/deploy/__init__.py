@@ -1,5 +1,5 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Export of the network to ONNX.
+"""Export of the network: ONNX and ``torch.export``.
 
 Files include everything between pixels and the predictions of the last decoder
 layer.  :func:`aios.models.heads.decode_instances` selects and poses persons:
@@ -7,7 +7,13 @@ the license of SMPL-X does not allow its arrays in a file, and thresholds can
 be set at run time.
 """
 
-from .export import ExportError, compare_outputs, export_onnx, run_onnx
+from .export import (
+    ExportError,
+    compare_outputs,
+    export_onnx,
+    export_program,
+    run_onnx,
+)
 from .network import DeployableNetwork, pack_outputs
 from .quantization import quantize_convolutions
 
@@ -16,6 +22,7 @@ __all__ = [
     'ExportError',
     'compare_outputs',
     'export_onnx',
+    'export_program',
     'pack_outputs',
     'quantize_convolutions',
     'run_onnx',

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -192,6 +193,51 @@ def run_onnx(
     values = {name: x.numpy(force=True) for name, x in inputs.items()}
     outputs = session.run(None, values)
     return tuple(torch.from_numpy(np.asarray(x)) for x in outputs)
+
+
+def export_program(
+    network: DeployableNetwork,
+    path: str | os.PathLike,
+    size: tuple[int, int],
+    *,
+    tolerance: float = 1e-3,
+    overwrite: bool = False,
+) -> dict[str, float]:
+    """Write a ``.pt2`` file of :func:`torch.export.export`.
+
+    :func:`torch.export.load` reads it without this package.
+
+    Args:
+        network: The network.
+        path: The file.
+        size: ``(height, width)`` of the images, fixed in the file.
+        tolerance: Largest accepted difference of the outputs.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Largest differences by output, of the program after saving and
+        loading.
+
+    Raises:
+        ExportError: If the results differ by more than the tolerance; then
+            nothing is written.
+        FileExistsError: If the file exists.
+    """
+    with atomic_write(path, overwrite) as stream:
+        inputs = example_inputs(size)
+        buffer = io.BytesIO()
+        with _quietly():
+            torch.export.save(torch.export.export(network, inputs), buffer)
+            buffer.seek(0)
+            program = torch.export.load(buffer).module()
+        differences = compare_outputs(
+            network(*inputs),
+            program(*inputs),
+            network.output_names,
+            tolerance,
+        )
+        stream.write(buffer.getbuffer())
+    return differences
 
 
 @contextmanager

@@ -335,7 +335,7 @@ def test_tool_says_what_it_needs(tmp_path, checkpoint, capsys):
     main = _main('tools/deployment/export_model.py')
     for options, message in (
         (('--help',), 'python tools/deployment/export_model.py'),
-        ((checkpoint, checkpoint, tmp_path / 'a.bin'), 'must end with .onnx'),
+        ((checkpoint, checkpoint, tmp_path / 'a.bin'), '.onnx or .pt2'),
         (
             ('a', 'b', tmp_path / 'a.onnx', '--shape', '8', '99'),
             'at least 32',
@@ -406,6 +406,21 @@ def test_processes_that_export_at_once(
 
     monkeypatch.setattr('aios.apis.onnx_export.export_model', export)
     assert shipped_onnx().read_bytes() == b'of the other process'
+
+
+@pytest.mark.slow
+def test_exported_program(network, tmp_path):
+    from aios.deploy import export_program
+
+    path = tmp_path / 'tiny.pt2'
+    differences = export_program(network, path, FRAME)
+    assert max(differences.values()) < 1e-3
+    program = torch.export.load(path).module()
+    inputs = example_inputs(FRAME, seed=1)
+    with torch.no_grad():
+        compare_outputs(
+            network(*inputs), program(*inputs), network.output_names, 1e-3
+        )
 
 
 @pytest.mark.slow
