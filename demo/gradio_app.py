@@ -333,7 +333,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Serve the page until Ctrl-C."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     if importlib.util.find_spec('gradio') is None:
         fail('gradio is not installed: pip install -r requirements/demo.txt')
     model, weights = model_and_weights(args)

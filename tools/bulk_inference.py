@@ -226,7 +226,7 @@ def _summary(states: Sequence[Mapping[str, Any]]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.overwrite:
         parser.error(
             '--overwrite is not supported; remove the folder, or choose '

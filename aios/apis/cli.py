@@ -105,6 +105,7 @@ def runtime_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_model_arguments(parser: argparse._ActionsContainer) -> None:
     """Add ``config`` and ``checkpoint``; see :func:`model_and_weights`."""
+    # With parse_intermixed_args they may follow options.
     parser.add_argument(
         'config',
         nargs='?',
@@ -364,7 +365,7 @@ def run_demo(
     add_reading_options(parser)
     add_launcher_option(parser)
     parser.set_defaults(**defaults)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     return run(lambda: _run_demo(args).persons, args.out_dir)
 
 

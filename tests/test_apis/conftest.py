@@ -107,7 +107,7 @@ def demo(checkpoint: Path) -> Callable[..., int]:
     ) -> int:
         return load_script(f'demo/{name}.py').main(
             [
-                *map(str, (source, weights, '--device', 'cpu')),
+                *map(str, (source, '--device', 'cpu', weights)),
                 *('--score-thr', '0', '--max-persons', '2'),
                 *map(str, options),
             ]

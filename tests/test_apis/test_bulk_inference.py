@@ -73,7 +73,7 @@ def test_folders_of_frames(
             cv2.imwrite(str(path), draw_image(0))
     make_video(tmp_path / 'shots/a/v.avi', 3)
     command = checkpoint, '--fps', 20, '--no-vis', *OPTIONS, '--out-dir'
-    main(tmp_path / 'shots', *command, tmp_path / 'out', '--recursive')
+    main(tmp_path / 'shots', '--recursive', *command, tmp_path / 'out')
     found = {
         path.parent.name: SequenceResult.load(path)
         for path in tmp_path.glob('out/results/*/params.npz')
