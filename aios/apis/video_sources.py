@@ -83,7 +83,8 @@ class VideoSource(FrameSource):
         if not capture.isOpened():
             raise ValueError(
                 f'{self.path}: OpenCV cannot open this video; it may be '
-                'truncated. Otherwise convert it, for example to mp4 (H.264)'
+                'truncated, or sound only. Otherwise convert it, for example '
+                'to mp4 (H.264)'
             )
         return capture
 

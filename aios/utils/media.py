@@ -16,8 +16,8 @@ IMAGE_SUFFIXES = (
     *('.tiff', '.webp'),
 )
 VIDEO_SUFFIXES = (
-    *('.3gp', '.avi', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg'),
-    *('.mpg', '.mts', '.webm', '.wmv'),
+    *('.3gp', '.avi', '.gif', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4'),
+    *('.mpeg', '.mpg', '.mts', '.webm', '.wmv'),
 )
 
 

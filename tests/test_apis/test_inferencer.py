@@ -12,6 +12,7 @@ import pytest
 import torch
 from api_images import SIZE, draw_image
 from mmengine.config import Config
+from PIL import Image
 
 from aios.apis import AiOSInferencer
 from aios.models.checkpoints import CheckpointError
@@ -110,6 +111,14 @@ def test_stream_reads_no_further_than_needed(
     stream.close()
     assert [f.name for f in frames] == ['000000', '000001', '000002']
     assert frames[2].timestamp == pytest.approx(0.2)
+
+
+def test_animated_gif(inferencer: AiOSInferencer, tmp_path: Path):
+    images = [Image.fromarray(draw_image(seed)) for seed in range(3)]
+    path = tmp_path / 'a.gif'
+    images[0].save(path, append_images=images[1:], save_all=True, duration=80)
+    seconds = [frame.timestamp for frame in inferencer.stream(tmp_path)]
+    assert seconds == pytest.approx([0, 0.08, 0.16])
 
 
 def test_camera_projects_joints_in_original_pixels(
