@@ -54,12 +54,9 @@ def _linear_height(poser: BodyPoser) -> tuple[float, np.ndarray]:
     Vertices of the rest pose are linear in the shape, and the highest and the
     lowest vertex are assumed to be the same for all shapes.
     """
-    rest = {
-        name: np.zeros((11, size), np.float32)
-        for name, size in SMPLX_ARGUMENTS.items()
-    }
-    rest['betas'][1:] = np.eye(10)
-    heights = np.ptp(poser(rest).vertices[..., 1].astype(np.float64), axis=1)
+    betas = np.eye(11, 10, -1, np.float32)
+    vertices = poser({'betas': betas}).vertices.astype(np.float64)
+    heights = np.ptp(vertices[..., 1], axis=1)
     return float(heights[0]), heights[1:] - heights[0]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.results import SMPLX_ARGUMENTS, SequenceResult
+from aios.results import SequenceResult
 
 from .floor import Floor
 from .grounding import (
@@ -243,12 +243,7 @@ def _clearance(
     """``(2,)`` height in meters of heel and toe joints in the rest pose."""
     if poser is None:
         return np.zeros(2)
-    shape = {
-        name: np.zeros((1, size), np.float32)
-        for name, size in SMPLX_ARGUMENTS.items()
-    }
-    shape['betas'] = sequence.betas[rows].mean(0, keepdims=True)
-    body = poser(shape)
+    body = poser({'betas': sequence.betas[rows].mean(0, keepdims=True)})
     floor = body.vertices[0, :, 1].min()
     legs = Legs.of(
         {

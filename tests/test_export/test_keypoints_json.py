@@ -22,9 +22,7 @@ def written(persons: SequenceResult, folder: Path) -> dict:
 
 
 def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
-    path = tmp_path / 'persons.json'
-    write_keypoints(dancers, path)
-    document = json.loads(path.read_text())
+    document = written(dancers, tmp_path)
     assert document['info']['fps'] == 25.0
     images, persons = document['images'], document['annotations']
     assert len(images) == dancers.num_frames
@@ -33,7 +31,7 @@ def test_file_of_a_sequence(dancers: SequenceResult, tmp_path) -> None:
     assert images[4]['timestamp'] == pytest.approx(4 / 25)
     assert images[4]['K'] == dancers.K[4].tolist()
     with pytest.raises(FileExistsError, match=r'persons\.json'):
-        write_keypoints(dancers, path)
+        written(dancers, tmp_path)
 
 
 def test_one_frame_in_memory(dancers: SequenceResult, tmp_path) -> None:
@@ -101,14 +99,12 @@ def test_joints_behind_the_camera_are_not_seen(dancers, tmp_path) -> None:
     assert person['num_keypoints'] == (~hidden).sum()
     points = np.zeros((len(near), 17, 2))
     near = dataclasses.replace(near, keypoints=points)
-    write_keypoints(near, tmp_path / 'own.json')
-    person = json.loads((tmp_path / 'own.json').read_text())['annotations'][0]
+    person = written(near, tmp_path / 'own')['annotations'][0]
     assert person['num_keypoints'] == 17
 
 
 def test_boxes(persons: SequenceResult, tmp_path) -> None:
-    write_keypoints(persons, tmp_path / 'p.json')
-    person = json.loads((tmp_path / 'p.json').read_text())['annotations'][0]
+    person = written(persons, tmp_path)['annotations'][0]
     assert person['bbox'] == [14, 24, 100, 200]  # from 14, 24, 114, 224
     assert person['area'] == 20000
     assert person['score'] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,11 @@ Path2D = tuple[tuple[float, float], tuple[float, float]]
 @pytest.fixture(scope='session')
 def bank(free_body_dir: Path) -> BodyBank:
     return BodyBank(str(free_body_dir))
+
+
+@pytest.fixture(scope='session')
+def layer(bank: BodyBank) -> Any:
+    return bank.layer('neutral')
 
 
 @pytest.fixture(scope='session')

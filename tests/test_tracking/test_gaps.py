@@ -17,11 +17,6 @@ HIDDEN = range(6, 10)
 
 
 @pytest.fixture(scope='module')
-def layer(bank):
-    return bank.layer('neutral')
-
-
-@pytest.fixture(scope='module')
 def truth(walk) -> SequenceResult:
     frames = walk(PATHS, frames=14)
     return SequenceResult.from_frames(frames, fps=25, source='a.mp4')

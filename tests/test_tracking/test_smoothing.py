@@ -16,11 +16,6 @@ PATHS = [((-1.2, -4.0), (1.2, -4.5)), ((1.3, -6.0), (-1.3, -3.5))]
 
 
 @pytest.fixture(scope='module')
-def layer(bank):
-    return bank.layer('neutral')
-
-
-@pytest.fixture(scope='module')
 def truth(walk) -> list[FrameResult]:
     return walk(PATHS, frames=60, seed=1)
 
@@ -54,11 +49,7 @@ def forward(frame: FrameResult, layer, **options):
 
 
 def refreshed(frame: FrameResult, layer) -> FrameResult:
-    joints = forward(frame, layer, return_vertices=False).joints.numpy()
-    pixels = joints @ frame.K.T.astype(np.float32)
-    return frame.with_fields(
-        joints3d=joints, joints2d=pixels[..., :2] / pixels[..., 2:]
-    )
+    return frame.posed(BodyPoser(layer), with_vertices=False)
 
 
 def joints(frames) -> np.ndarray:
