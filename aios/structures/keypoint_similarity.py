@@ -20,6 +20,28 @@ _MIN_AREA = 1e-9
 _HEAD = slice(0, 5)  # nose, eyes, ears
 
 
+def oks(points: ArrayT, others: ArrayT, areas: ArrayT) -> ArrayT:
+    """Object keypoint similarity of pairs of persons.
+
+    Args:
+        points: ``(..., 17, 2)`` pixels, in COCO's order.
+        others: Other persons, broadcast against ``points``.
+        areas: ``(...)`` box areas, square pixels.
+
+    Returns:
+        ``(...)`` in [0, 1].
+    """
+    library = library_of(points)
+    areas = areas + _MIN_AREA
+    total: ArrayT = 0 * areas
+    # The loop keeps the constants Python numbers, without device copies.
+    for index, sigma in enumerate(COCO_SIGMAS):
+        offsets = points[..., index, :] - others[..., index, :]
+        squared = (offsets**2).sum(-1)
+        total = total + library.exp(-squared / (2 * areas * (2 * sigma) ** 2))
+    return total / len(COCO_SIGMAS)
+
+
 def pairwise_oks(points: ArrayT, areas: ArrayT) -> ArrayT:
     """Similarity of all pairs of persons of an image.
 
@@ -33,13 +55,7 @@ def pairwise_oks(points: ArrayT, areas: ArrayT) -> ArrayT:
     """
     library = library_of(points)
     area = library.minimum(areas[..., :, None], areas[..., None, :])
-    area = area + _MIN_AREA
-    total: ArrayT = 0 * area
-    # The loop keeps the constants Python numbers, without device copies.
-    for index, sigma in enumerate(COCO_SIGMAS):
-        squared = _squared_distances(points[..., index, :])
-        total = total + library.exp(-squared / (2 * area * (2 * sigma) ** 2))
-    return total / len(COCO_SIGMAS)
+    return oks(points[..., :, None, :, :], points[..., None, :, :, :], area)
 
 
 def head_distances(points: ArrayT) -> ArrayT:

@@ -17,6 +17,7 @@ import numpy as np
 
 from aios.results import APPEARANCE_SHAPE, FrameResult
 from aios.structures import PELVIS, pairwise_iou
+from aios.structures.keypoint_similarity import oks
 
 from . import kalman
 from .appearance import appearance_similarity, mean_appearance
@@ -24,7 +25,6 @@ from .association import (
     BODY_JOINTS,
     assign,
     depth_similarity,
-    keypoint_similarity,
 )
 
 _ASPECT_RATE, _HEIGHT_RATE = 6, 7  # entries of the Kalman filter's state
@@ -260,7 +260,11 @@ def _similarity(
     expected = expected * states[:, None, 3:4] + states[:, None, :2]
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
     overlap = pairwise_iou(boxes, frame.instances['bboxes'][rows])
-    similarity = overlap + keypoint_similarity(expected, joints[rows], areas)
+    # Two persons who pass each other may have one box, but face different
+    # ways: the left shoulder of one is at the right shoulder of the other.
+    similarity = overlap + oks(
+        expected[:, None], joints[None, rows], areas[:, None]
+    )
     depths = np.array([track.depth for track in tracks])
     similarity = (
         similarity / 2 * depth_similarity(depths, _depths(frame)[rows])
