@@ -160,8 +160,12 @@ def _extent(persons: SequenceResult) -> dict[str, Any]:
         near = depth <= _FAR * abs(np.median(depth))
         points = persons.joints3d[near].reshape(-1, 3)
     rotation, position = world_axes(persons, 'y')
-    placed = rotation.apply(points) + position
-    low, high = placed.min(0).round(4), placed.max(0).round(4)
+    # In the type of the points, of which long videos have many.
+    placed = points @ rotation.as_matrix().T.astype(points.dtype)
+    low, high = (
+        np.round(corner + position, 4)
+        for corner in (placed.min(0), placed.max(0))
+    )
     depths = points[:, 2].min(), points[:, 2].max()
     return {
         'bounds': [low.tolist(), high.tolist()],
