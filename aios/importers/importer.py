@@ -15,7 +15,7 @@ import numpy as np
 
 from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, SequenceResult, complete_instances
-from aios.structures import Camera
+from aios.structures import Camera, points_to_box
 from aios.utils.safe_io import named_errors
 
 
@@ -137,12 +137,9 @@ def posed_instances(
     given['transl'] = pelvis - joints[:, 0]
     joints = joints + given['transl'][:, None]
     pixels = camera.project(joints)
-    fields.setdefault('bboxes', pixel_boxes(pixels))
+    # Pixels of joints behind the camera are mirrored.
+    boxes, _ = points_to_box(pixels, joints[..., 2] > 0)
+    fields.setdefault('bboxes', boxes)
     return complete_instances(
         **given, joints3d=joints, joints2d=pixels, **fields
     )
-
-
-def pixel_boxes(points: np.ndarray) -> np.ndarray:
-    """Boxes ``(n, 4)`` around points ``(n, J, 2)``."""
-    return np.concatenate([points.min(1), points.max(1)], axis=1)

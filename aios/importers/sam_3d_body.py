@@ -24,6 +24,7 @@ from aios.structures import (
     Camera,
     convert_joints,
     joint_mapping,
+    points_to_box,
 )
 from aios.utils.safe_io import load_npy
 
@@ -34,7 +35,7 @@ from .dictionaries import (
     frames_of,
     without_gaps,
 )
-from .importer import Importer, ReadingOptions, pixel_boxes
+from .importer import Importer, ReadingOptions
 
 _KEY = 'pred_keypoints_3d'
 # Indices in ``pred_joint_coords``, whose first joint is the world.
@@ -138,7 +139,8 @@ def _instances(
         'joints3d': joints,
         'joints2d': camera.project(joints),
     }
-    fields['bboxes'] = pixel_boxes(fields['joints2d'])
+    boxes, _ = points_to_box(fields['joints2d'], joints[..., 2] > 0)
+    fields['bboxes'] = boxes
     for box, person in zip(fields['bboxes'], persons, strict=True):
         if 'bbox' in person:
             box[:] = person.array('bbox', (4,))

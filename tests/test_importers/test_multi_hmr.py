@@ -11,6 +11,7 @@ import pytest
 
 from aios.body_models import BodyPoser
 from aios.importers import IMPORTERS, ReadingOptions
+from aios.importers.importer import posed_instances
 from aios.results import SMPLX_ARGUMENTS
 from aios.structures import Camera
 
@@ -99,6 +100,19 @@ def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
         read(path, poser, ReadingOptions())
     with pytest.raises(ValueError, match='fov must be between 0 and 180'):
         ReadingOptions(fov=180)
+
+
+def test_boxes_of_persons_partly_behind_the_camera(poser) -> None:
+    """Pixels of joints behind it are mirrored."""
+    pelvis = np.array([[0, 0, 0.1], [0, 0, -9.0]])
+    lying = {'global_orient': np.tile([np.pi / 2, 0, 0], (2, 1))}
+    persons = posed_instances(poser, pelvis, CAMERA, lying)
+    ahead = persons['joints3d'][0, :, 2] > 0
+    assert 0 < ahead.sum() < 144
+    seen = persons['joints2d'][0, ahead]
+    np.testing.assert_array_equal(
+        persons['bboxes'], [[*seen.min(0), *seen.max(0)], [0] * 4]
+    )
 
 
 def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
