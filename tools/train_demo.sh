@@ -18,7 +18,7 @@ OUT=outputs/train_demo
 IMAGES=data/synthetic/train_demo
 CONFIG=projects/free_model/train_demo.py
 TRAINING=$OUT/training
-STEPS=700
+STEPS=350
 
 draw_images() { # FOLDER COUNT SEED
     "$PYTHON" tools/make_synthetic_dataset.py "$IMAGES/$1" --images "$2" \
