@@ -436,3 +436,23 @@ def test_compiled_network(network, backend):
                 network.output_names,
                 1e-3,
             )
+
+
+def test_benchmark_measures_each_copy_of_a_person(
+    deploy: Callable,
+    inferencer: AiOSInferencer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Although the options of the file would suppress the copies."""
+    drawn = []
+    monkeypatch.setattr(
+        'aios.visualization.OverlayDrawer',
+        lambda faces: lambda frame, image: drawn.append(len(frame)),
+    )
+    config = inferencer.cfg.copy()
+    config.model.test_cfg.update(nms_oks_thr=0.4, nms_head_thr=0.25)
+    path, _ = deploy(FRAME, config)
+    tool = load_script('tools/analysis_tools/benchmark_runtime.py')
+    image = draw_image(0, FRAME[::-1])
+    tool.person_costs(OnnxInferencer(path).detector, image, [1, 4], 1)
+    assert set(drawn) == {1, 4}

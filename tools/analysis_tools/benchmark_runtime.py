@@ -132,6 +132,8 @@ def person_costs(
             max_per_img=count,
             score_thr=0.0,
             nms_iou_thr=-1.0,
+            nms_oks_thr=-1.0,
+            nms_head_thr=-1.0,
             person_class_only=True,
         )
 
@@ -141,6 +143,8 @@ def person_costs(
             )
 
         found = find()
+        if len(found) != count:
+            raise RuntimeError(f'{len(found)} of {count} copies were selected')
         posed = found.posed(poser)
         for part, call in (
             ('choose and fit', find),
