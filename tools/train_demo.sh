@@ -7,7 +7,7 @@
 #
 #   bash tools/train_demo.sh
 #
-# Takes 10 to 15 minutes on two CPU cores after the setup. Writes results to
+# Takes 7 to 15 minutes on two CPU cores after the setup. Writes results to
 # outputs/train_demo. Can be run again: existing files are kept, and an
 # interrupted training resumes. To start from scratch, remove
 # outputs/train_demo and data/synthetic/train_demo.
@@ -42,7 +42,7 @@ evaluate() {
     grep '^whole_body/' "$OUT/evaluation.log" >"$OUT/metrics.txt"
 }
 
-say 'takes 10 to 15 minutes on two CPU cores, plus 1 minute for the setup'
+say 'takes 7 to 15 minutes on two CPU cores, plus 1 minute for the setup'
 setup_environment
 cd "$ROOT"
 begin=$SECONDS
