@@ -4,7 +4,7 @@ r"""Detect persons in the frames of a camera.
 
 The newest frame is shown with boxes, skeletons and bodies; frames that arrive
 during processing are skipped. With --out-dir the same files are written as by
-video_demo.py. Press q, Esc or Ctrl-C to stop.
+video_demo.py. Press q, Esc or Ctrl-C, or close the window to stop.
 
 Examples:
     python demo/webcam_demo.py 0 CONFIG CHECKPOINT --show

@@ -27,7 +27,7 @@ class Window(FrameWriter):
 
     Args:
         draw: Draws persons into their image.
-        on_close: Called when the user presses q or Esc.
+        on_close: Called when the user presses q or Esc, or closes the window.
         title: Title of the window.
     """
 
@@ -45,6 +45,8 @@ class Window(FrameWriter):
         self._on_close = on_close
         self._title = title
         self._newest: np.ndarray | None = None
+        self._was_visible = False
+        self._is_closed = False
 
     def write(self, frame: FrameResult, image: np.ndarray | None) -> None:
         """Draw a frame."""
@@ -57,9 +59,15 @@ class Window(FrameWriter):
         Raises:
             OSError: If there is no display.
         """
-        if self._newest is None:
+        if self._newest is None or self._is_closed:
             return
-        if show_image(self._newest, self._title, 1) in _KEYS_TO_CLOSE:
+        key = show_image(self._newest, self._title, 1)
+        visible = is_visible(self._title)
+        # Some window systems never say that a window is visible.
+        vanished = self._was_visible and not visible
+        self._was_visible = visible
+        if vanished or key in _KEYS_TO_CLOSE:
+            self._is_closed = True
             self._on_close()
 
 
@@ -86,3 +94,15 @@ def show_image(image: np.ndarray, title: str, milliseconds: int) -> int:
             'window support (opencv-python-headless; install opencv-python '
             'instead); write images instead'
         ) from error
+
+
+def is_visible(title: str) -> bool:
+    """Whether a window is open; also false where OpenCV cannot tell.
+
+    Args:
+        title: Title of the window.
+    """
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # no such window
+        return False

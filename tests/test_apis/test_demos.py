@@ -253,6 +253,32 @@ class TestWebcam:
         assert shown[0] == (72, 96, 3)
         assert camera == [0, 'released']
 
+    @pytest.mark.parametrize(
+        ('visible', 'is_closed'),
+        [
+            ([0, 1, 1, 0], True),
+            ([-1, -1, -1, -1], False),  # some window systems cannot tell
+        ],
+    )
+    def test_shown_until_the_window_is_closed(
+        self, visible, is_closed, monkeypatch
+    ):
+        shown: list = []
+        closed: list = []
+        states = iter(visible)
+        monkeypatch.setattr(window, 'show_image', lambda *x: shown.append(x))
+        monkeypatch.setattr(
+            window.cv2, 'getWindowProperty', lambda *_: next(states, -1)
+        )
+        tested = window.Window(
+            lambda frame, image: image, lambda: closed.append(len(shown))
+        )
+        tested.write(None, draw_image(0))
+        for _ in range(6):
+            tested.refresh()
+        assert closed == [4] * is_closed
+        assert len(shown) == (4 if is_closed else 6)
+
     def test_frames_are_sent(self, demo, fails, camera: list):
         pytest.importorskip('pythonosc')
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
