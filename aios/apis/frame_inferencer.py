@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from aios.results import FrameResult
 
@@ -32,19 +29,14 @@ class FrameInferencer:
 
     def _set_options(
         self,
-        score_thr: float,
-        max_persons: int | None,
-        nms_iou: float | None,
-        focal_length: float | None,
-        fov: float | None,
-        intrinsics: np.ndarray | str | os.PathLike | None,
-        exif: bool,
+        instance_filter: InstanceFilter,
+        camera: CameraModel,
         batch_size: int,
     ) -> None:
-        self.instance_filter = InstanceFilter(score_thr, max_persons, nms_iou)
-        self.camera = CameraModel.create(focal_length, fov, intrinsics, exif)
         if batch_size < 1:
             raise ValueError(f'batch_size must be >= 1, got {batch_size}')
+        self.instance_filter = instance_filter
+        self.camera = camera
         self.batch_size = batch_size
 
     def stream(

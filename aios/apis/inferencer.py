@@ -33,6 +33,7 @@ from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.visualization import OverlayDrawer, OverlayOptions, write_image
 
 from .batches import Batch, batches
+from .cameras import CameraModel
 from .frame_inferencer import FrameInferencer, readable
 from .hub import hub_weights
 from .instance_filter import InstanceFilter
@@ -115,13 +116,8 @@ class AiOSInferencer(FrameInferencer, BaseInferencer):
         show_progress: bool = True,
     ) -> None:
         self._set_options(
-            score_thr,
-            max_persons,
-            nms_iou,
-            focal_length,
-            fov,
-            intrinsics,
-            exif,
+            InstanceFilter(score_thr, max_persons, nms_iou),
+            CameraModel.create(focal_length, fov, intrinsics, exif),
             batch_size,
         )
         if weights is None and model in (None, SHIPPED_MODEL):

@@ -16,6 +16,7 @@ from aios.structures.decoding import DecodingConfig
 from aios.utils.digests import file_sha256
 
 from .batches import Batch
+from .cameras import CameraModel
 from .frame_inferencer import FrameInferencer
 from .frames import Frame
 from .instance_filter import InstanceFilter
@@ -77,13 +78,8 @@ class OnnxInferencer(FrameInferencer):
         dtype: str = 'float32',
     ) -> None:
         self._set_options(
-            score_thr,
-            max_persons,
-            nms_iou,
-            focal_length,
-            fov,
-            intrinsics,
-            exif,
+            InstanceFilter(score_thr, max_persons, nms_iou),
+            CameraModel.create(focal_length, fov, intrinsics, exif),
             batch_size,
         )
         self.show_progress = show_progress

@@ -37,8 +37,7 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Returns:
         The fields of :data:`aios.structures.GT_FIELDS` and, if the sample
         has them, ``cam_K`` ``(3, 3)``, ``cameras`` ``(n, 4)`` of each person
-        (fx, fy, cx, cy) and ``vertices``; ``ignored_bboxes`` ``(q, 4)`` of
-        crowds.
+        (fx, fy, cx, cy) and ``vertices``.
 
     Raises:
         ValueError: If the sample has no labels or was mirrored, or a label
@@ -64,13 +63,10 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
                 f'{sample.get("img_path", "a sample")}: {name} of person '
                 f'{int(bad.argmax())} is not finite'
             )
-    crowds = sample.get('ignored_instances') or {'bboxes': np.zeros((0, 4))}
-    persons['ignored_bboxes'] = as_array(crowds['bboxes'])
-    matrix = np.asarray(sample.get('homography_matrix', np.eye(3)), float)
-    inverse = np.linalg.inv(matrix)
+    inverse = _to_original(sample)
     scale, offset = inverse.diagonal()[:2], inverse[:2, 2]
     persons['keypoints'] = persons['keypoints'] * scale + offset
-    for name in (*_BOXES, 'ignored_bboxes'):
+    for name in _BOXES:
         factor, shift = np.tile(scale, 2), np.tile(offset, 2)
         persons[name] = persons[name] * factor + shift
     if 'cameras' in persons:
@@ -80,6 +76,31 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if sample.get('cam_K') is not None:
         persons['cam_K'] = inverse @ as_array(sample['cam_K'])
     return persons
+
+
+def crowds_of(sample: Mapping[str, Any]) -> np.ndarray:
+    """Boxes of the crowds of a sample, in pixels of the original image.
+
+    Args:
+        sample: Optionally with ``ignored_instances`` and
+            ``homography_matrix``.
+
+    Returns:
+        ``(q, 4)`` xyxy.
+    """
+    crowds = sample.get('ignored_instances')
+    if not crowds:
+        return np.zeros((0, 4))
+    inverse = _to_original(sample)
+    scale, offset = inverse.diagonal()[:2], inverse[:2, 2]
+    boxes = as_array(crowds['bboxes'])
+    return boxes * np.tile(scale, 2) + np.tile(offset, 2)
+
+
+def _to_original(sample: Mapping[str, Any]) -> np.ndarray:
+    """Matrix from current pixels to those of the original image."""
+    matrix = np.asarray(sample.get('homography_matrix', np.eye(3)), float)
+    return np.linalg.inv(matrix)
 
 
 def inside_image(

@@ -56,10 +56,11 @@ def person_meshes(
         ValueError: If the axes are unknown.
     """
     check_choice('axes', axes, AXES)
-    turn, position = np.eye(3), np.zeros(3)
+    turn, position = np.eye(3, dtype=np.float32), np.zeros(3, np.float32)
     if axes == 'opengl':
-        rotation, position = world_axes(sequence, 'y')
-        turn = rotation.as_matrix()
+        rotation, place = world_axes(sequence, 'y')
+        turn = rotation.as_matrix().astype(np.float32)
+        position = place.astype(np.float32)
     bodies, faces = _bodies(sequence, layer)
     for row, points in enumerate(bodies):
         person = int(sequence.person_id[row])

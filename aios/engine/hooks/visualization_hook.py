@@ -146,7 +146,6 @@ def _draw_persons(
 ) -> np.ndarray:
     fields = dict(persons)
     camera = fields.pop('cam_K', None)
-    fields.pop('ignored_bboxes', None)  # crowds, not persons
     return visualizer.draw_persons(image, InstanceData(**fields), camera)
 
 

@@ -34,6 +34,7 @@ from aios.evaluation.functional.mesh import Errors
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.samples import (
     GroundTruthBodies,
+    crowds_of,
     ground_truth_of,
     inside_image,
 )
@@ -264,7 +265,7 @@ class SMPLXMeshMetric(NumberMetric):
         scene = _Scene(predicted, true, (width, height), weights)
         pairs = self.match.pair(scene)
         in_crowds = unmatched_in_regions(
-            predicted['bboxes'], true['ignored_bboxes'], pairs
+            predicted['bboxes'], crowds_of(sample), pairs
         ).sum()
         registered = 'vertices' in true
         has_body = self.has_body(true) | registered

@@ -25,7 +25,11 @@ from aios.evaluation.functional import (
     unmatched_in_regions,
 )
 from aios.evaluation.functional.errors import MILLIMETERS
-from aios.evaluation.samples import GroundTruthBodies, ground_truth_of
+from aios.evaluation.samples import (
+    GroundTruthBodies,
+    crowds_of,
+    ground_truth_of,
+)
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
 from aios.structures import PELVIS, SMPLX_137
@@ -101,10 +105,7 @@ class WholeBodyMetric(NumberMetric):
             scores = predicted['scores']
             pairs = match_greedy(scores, overlaps, self.iou_thr)
             ignored = unmatched_in_regions(
-                predicted['bboxes'],
-                true['ignored_bboxes'],
-                pairs,
-                self.iou_thr,
+                predicted['bboxes'], crowds_of(sample), pairs, self.iou_thr
             )
             hits = np.isin(np.arange(len(scores)), pairs[:, 0])
             record = {
