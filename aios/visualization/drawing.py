@@ -216,14 +216,20 @@ def contact_sheet(
         row, column = divmod(index, columns)
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         cell = sheet[top : top + height, left : left + width]
-        _fit(image, cell)
+        fit_into(image, cell)
         if captions is not None:
             draw_label(cell, captions[index], (0, height), (32, 32, 32), 0.45)
     return sheet
 
 
-def _fit(image: np.ndarray, cell: np.ndarray) -> None:
-    """Resize an image into the middle of a cell, keeping its aspect ratio."""
+def fit_into(image: np.ndarray, cell: np.ndarray) -> None:
+    """Resize an image into the middle of a cell, keeping its aspect ratio.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        cell: ``(height, width, 3)`` uint8, written in place; pixels beside
+            the image stay as they are.
+    """
     _check_image(image)
     scale = min(np.divide(cell.shape[:2], image.shape[:2]))
     height, width = (max(1, round(scale * n)) for n in image.shape[:2])

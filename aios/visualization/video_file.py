@@ -21,8 +21,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+
+from .drawing import fit_into
 
 VIDEO_SUFFIXES = ('.mp4', '.mov', '.m4v')
 
@@ -60,8 +61,9 @@ def frame_rate(fps: float | Fraction) -> Fraction:
 class VideoFile:
     """An MP4 file that is written frame by frame.
 
-    All frames are resized to the size of the first one. H.264 needs even
-    sizes, so the last column or row is repeated if needed.
+    All frames are resized to the size of the first one, keeping their aspect
+    ratio: the rest is black. H.264 needs even sizes, so the last column or
+    row is repeated if needed.
 
     Args:
         path: The file, ``.mp4``, ``.mov`` or ``.m4v``.
@@ -268,7 +270,9 @@ class _Encoder:
 def _sized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if (image.shape[1], image.shape[0]) == size:
         return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    sized = np.zeros((size[1], size[0], 3), np.uint8)
+    fit_into(image, sized)
+    return sized
 
 
 def _finish(

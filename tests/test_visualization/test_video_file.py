@@ -169,6 +169,18 @@ def test_colors_and_odd_sizes(tmp_path) -> None:
     assert not capture.read()[0]
 
 
+def test_other_sizes_keep_their_aspect_ratio(tmp_path) -> None:
+    path = tmp_path / 'video.mp4'
+    with VideoFile(path, 10) as video:
+        video.write(_image(255))
+        video.write(_image(255, (24, 48)))
+    with av.open(str(path)) as container:
+        _, upright = container.decode(video=0)
+    row = upright.to_ndarray(format='gray')[24]
+    assert row[20:44].min() > 200
+    assert row[:16].max() < 50 and row[48:].max() < 50
+
+
 def test_what_was_written_can_be_played_before_the_end(tmp_path) -> None:
     """As after a crash: the file is never closed."""
     video = VideoFile(tmp_path / 'video.mp4', 10)
