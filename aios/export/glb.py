@@ -7,11 +7,13 @@ the length of the animation.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import struct
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -36,13 +38,18 @@ VERTEX_DATA, VERTEX_INDEX = 34962, 34963
 
 
 class GLBBuilder:
-    """Builder of a glTF document; a context manager."""
+    """Builder of a glTF document; a context manager.
+
+    Equal arrays, such as the blend shapes of several persons, are stored
+    once.
+    """
 
     def __init__(self) -> None:
         self._buffer = tempfile.TemporaryFile()  # noqa: SIM115
         self._length = 0
         self._views: list[dict] = []
         self._accessors: list[dict] = []
+        self._known: dict[tuple, int] = {}
 
     def __enter__(self) -> GLBBuilder:
         return self
@@ -72,11 +79,7 @@ class GLBBuilder:
         Returns:
             Number of the accessor.
         """
-        entry = self._describe(array, bounds)
-        if array.ndim == 3:
-            array = array.transpose(0, 2, 1)
-        entry['bufferView'] = self._view(array, target)
-        return self._add(entry)
+        return self._once(self._dense, array, target, bounds)
 
     def sparse_accessor(self, array: np.ndarray) -> int:
         """Store a float32 array ``(n, 3)`` with mostly zero rows.
@@ -86,23 +89,7 @@ class GLBBuilder:
         Returns:
             Number of the accessor.
         """
-        rows = np.flatnonzero(array.any(axis=1))
-        index_type = np.uint16 if len(array) <= 2**16 else np.uint32
-        row_bytes = array[:1].nbytes + np.dtype(index_type).itemsize
-        if len(rows) * row_bytes >= array.nbytes:
-            return self.accessor(array, VERTEX_DATA, bounds=True)
-        entry = self._describe(array, bounds=True)
-        if len(rows):
-            index = rows.astype(index_type)
-            entry['sparse'] = {
-                'count': len(rows),
-                'indices': {
-                    'bufferView': self._view(index, None),
-                    'componentType': _COMPONENTS[index.dtype],
-                },
-                'values': {'bufferView': self._view(array[rows], None)},
-            }
-        return self._add(entry)
+        return self._once(self._sparse, array)
 
     def write(
         self,
@@ -151,6 +138,47 @@ class GLBBuilder:
                 shutil.copyfileobj(self._buffer, stream, 1 << 20)
         return Path(path).stat().st_size
 
+    def _once(
+        self,
+        describe: Callable[..., dict[str, Any]],
+        array: np.ndarray,
+        *options: Any,
+    ) -> int:
+        """Number of an accessor that ``describe`` makes of a new array."""
+        content = hashlib.sha256(np.ascontiguousarray(array).data).digest()
+        key = describe.__name__, content, array.dtype, array.shape, options
+        if key not in self._known:
+            self._accessors.append(describe(array, *options))
+            self._known[key] = len(self._accessors) - 1
+        return self._known[key]
+
+    def _dense(
+        self, array: np.ndarray, target: int | None, bounds: bool
+    ) -> dict[str, Any]:
+        entry = self._describe(array, bounds)
+        if array.ndim == 3:
+            array = array.transpose(0, 2, 1)
+        return entry | {'bufferView': self._view(array, target)}
+
+    def _sparse(self, array: np.ndarray) -> dict[str, Any]:
+        rows = np.flatnonzero(array.any(axis=1))
+        index_type = np.uint16 if len(array) <= 2**16 else np.uint32
+        row_bytes = array[:1].nbytes + np.dtype(index_type).itemsize
+        if len(rows) * row_bytes >= array.nbytes:
+            return self._dense(array, VERTEX_DATA, True)
+        entry = self._describe(array, bounds=True)
+        if len(rows):
+            index = rows.astype(index_type)
+            entry['sparse'] = {
+                'count': len(rows),
+                'indices': {
+                    'bufferView': self._view(index, None),
+                    'componentType': _COMPONENTS[index.dtype],
+                },
+                'values': {'bufferView': self._view(array[rows], None)},
+            }
+        return entry
+
     def _describe(self, array: np.ndarray, bounds: bool) -> dict[str, Any]:
         entry = {
             'componentType': _COMPONENTS[array.dtype],
@@ -176,7 +204,3 @@ class GLBBuilder:
         self._length += len(data) + padding
         self._views.append(view)
         return len(self._views) - 1
-
-    def _add(self, entry: dict[str, Any]) -> int:
-        self._accessors.append(entry)
-        return len(self._accessors) - 1

@@ -44,7 +44,6 @@ class GLTFScene:
         self.cameras: list[dict] = []
         self.num_correctives: dict[int, int] = {}
         self.max_error = 0.0
-        self._indices: int | None = None
         rotation, position = world_axes(sequence, 'y')
         self.world = self._node(
             name='persons',
@@ -136,18 +135,15 @@ class GLTFScene:
         # Vertices without a face have no normal, but the format needs one.
         normals[~normals.any(1)] = (0, 0, 1)
         add = self.builder.accessor
-        if self._indices is None:
-            faces = self.faces.astype(np.uint32).ravel()
-            if len(vertices) < 2**16 - 1:
-                faces = faces.astype(np.uint16)
-            self._indices = add(faces, VERTEX_INDEX)
+        index_type = np.uint16 if len(vertices) < 2**16 - 1 else np.uint32
+        faces = self.faces.astype(index_type).ravel()
         primitive: dict[str, Any] = {
             'attributes': {
                 'POSITION': add(vertices, VERTEX_DATA, bounds=True),
                 'NORMAL': add(normals, VERTEX_DATA),
                 **attributes,
             },
-            'indices': self._indices,
+            'indices': add(faces, VERTEX_INDEX),
             'material': self._add_material(person_id),
         }
         name = f'person_{person_id}_body'

@@ -97,6 +97,9 @@ def test_expression_shapes(glb) -> None:
         assert names[:10] == [f'expression_{i}' for i in range(10)]
         assert len(names) == len(mesh.weights)
         assert len(names) == len(mesh.primitives[0].targets)
+    first, second = (m.primitives[0] for m in viewer.gltf.meshes)
+    assert first.targets[:10] == second.targets[:10]  # stored once
+    assert first.attributes.POSITION != second.attributes.POSITION
 
 
 def test_nodes_have_the_names_of_smplx(glb, dancers) -> None:
