@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmengine.dataset import BaseDataset
 from torch.utils.data import DataLoader
 
@@ -190,6 +191,16 @@ def test_other_random_numbers_go_on(dataset):
     expected = random.Random(7).random()
     _epoch(dataset, 0, epoch=0)
     assert random.random() == expected
+
+
+def test_batches_of_one_aspect_ratio(dataset, monkeypatch):
+    """MMDetection's batch sampler, as DINO has it, keeps the seeds."""
+    shape = lambda _, index: dict(width=index % 2, height=0.5)  # noqa: E731
+    monkeypatch.setattr(Numbers, 'get_data_info', shape)
+    sampler = WeightedConcatSampler(dataset, WEIGHTS, 20, seed=1)
+    batches = [*AspectRatioBatchSampler(sampler, 4)]
+    assert sorted(sum(batches, [])) == sorted(sampler)
+    assert all(isinstance(x, SeededIndex) for batch in batches for x in batch)
 
 
 def test_plain_indices_work(dataset):

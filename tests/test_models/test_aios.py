@@ -356,13 +356,24 @@ def test_configs_that_cannot_work(changes, error, make_tiny_model) -> None:
         make_tiny_model(**changes)
 
 
-@pytest.mark.parametrize('count', [3, 5])
-def test_neck_with_another_number_of_levels(count, make_tiny_model) -> None:
-    model = make_tiny_model(neck=dict(num_outs=count)).eval()
-    with pytest.raises(
-        ValueError, match=f'num_feature_levels is 4.*{count} outputs'
-    ):
-        predict(model, (64, 64))
+@pytest.mark.parametrize(
+    ('neck', 'error'),
+    [
+        (dict(num_outs=3), r'levels is 4.* has 3 outputs with \[64, 64, 64\]'),
+        (dict(num_outs=5), 'num_feature_levels is 4 .* has 5 outputs'),
+        (dict(out_channels=32), r'encoder 64, .* 4 outputs with \[32, 32, 32'),
+        (dict(in_channels=[32, 64]), r'is \[32, 64\], .* 3 maps .*64, 128\]'),
+        (dict(in_channels=[32, 64, 100]), r'100\], but .* \[32, 64, 128\]'),
+        (
+            dict(_delete_=True, type='SimpleFeaturePyramid', in_channels=100),
+            r'neck.in_channels is 100, but the backbone .* \[32, 64, 128\]',
+        ),
+    ],
+)
+def test_necks_that_do_not_fit(neck, error, make_tiny_model) -> None:
+    model = make_tiny_model(neck=neck).eval()
+    with pytest.raises(ValueError, match=error):
+        predict(model, (128, 128))
 
 
 @pytest.mark.parametrize(
@@ -382,11 +393,10 @@ def test_attention_with_another_number_of_levels(
         make_tiny_model(**changes)
 
 
-@pytest.mark.parametrize('channels', [[32, 64], [32, 64, 100]])
-def test_neck_for_another_backbone(channels, make_tiny_model) -> None:
-    model = make_tiny_model(neck=dict(in_channels=channels)).eval()
-    with pytest.raises(
-        ValueError,
-        match=r'in_channels is \[32, .* 3 maps with \[32, 64, 128\]',
-    ):
-        predict(model, (64, 64))
+def test_several_necks(make_tiny_model) -> None:
+    """As in MMDetection's Libra R-CNN."""
+    pyramid = dict(type='mmdet.FPN', in_channels=[32, 64, 128])
+    pyramid |= dict(out_channels=64, num_outs=4)
+    balance = dict(type='mmdet.BFP', in_channels=64, num_levels=4)
+    model = make_tiny_model(neck=[pyramid, balance]).eval()
+    assert len(predict(model, (64, 64))) == 1

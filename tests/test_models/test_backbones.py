@@ -96,6 +96,7 @@ def test_simple_feature_pyramid(size):
         assert torch.equal(ours, expected)
 
 
-def test_scales_are_powers_of_two():
-    with pytest.raises(ValueError, match='got 3'):
-        SimpleFeaturePyramid(12, 32, scales=(3,))
+@pytest.mark.parametrize('scale', [3, 0, -1])
+def test_scales_are_powers_of_two(scale):
+    with pytest.raises(ValueError, match=f'got {scale}'):
+        SimpleFeaturePyramid(12, 32, scales=(scale,))

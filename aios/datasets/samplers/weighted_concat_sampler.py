@@ -82,6 +82,7 @@ class WeightedConcatSampler(Sampler):
         epoch_length: int | str = 'max',
         seed: int | None = None,
     ) -> None:
+        self.dataset = dataset  # read by batch samplers of MMDetection
         members = getattr(dataset, 'datasets', [dataset])
         self.sizes = np.array([len(member) for member in members])
         self.names = [

@@ -32,8 +32,8 @@ from aios.models.layers.progressive_decoder import LayerState
 from aios.registry import MODELS
 from aios.utils.tensors import tensor_like
 
+from . import model_checks
 from .image_pyramid import join_levels, padding_mask, resize_batch, sizes_of
-from .model_checks import check_channels, check_levels, check_widths
 
 
 @MODELS.register_module()
@@ -46,7 +46,8 @@ class AiOS(DetectionTransformer):
 
     Args:
         backbone: Config of the backbone.
-        neck: Config of the neck, with outputs of the encoder's width.
+        neck: Config of the neck, or of several in a row, with outputs of the
+            encoder's width.
         encoder: Config of the encoder.
         decoder: Config of the decoder.
         bbox_head: Config of the head.
@@ -69,7 +70,7 @@ class AiOS(DetectionTransformer):
     def __init__(
         self,
         backbone: dict[str, Any],
-        neck: dict[str, Any],
+        neck: dict[str, Any] | list[dict[str, Any]],
         encoder: dict[str, Any],
         decoder: dict[str, Any],
         bbox_head: dict[str, Any],
@@ -102,7 +103,7 @@ class AiOS(DetectionTransformer):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
-        self.neck_channels = neck.get('in_channels')
+        self.neck_cfg = neck
         self.dn_query_generator = None
         if dn_cfg is not None:
             self.dn_query_generator = MODELS.build(
@@ -120,14 +121,14 @@ class AiOS(DetectionTransformer):
         self.encoder = MODELS.build(self.encoder)
         self.decoder = MODELS.build(self.decoder)
         self.embed_dims = self.encoder.embed_dims
-        check_widths(
+        model_checks.check_widths(
             encoder=self.embed_dims,
             decoder=self.decoder.embed_dims,
             bbox_head=self.bbox_head.embed_dims,
             positional_encoding=2 * self.positional_encoding.num_feats,
         )
         levels = self.num_feature_levels
-        check_levels(levels, self.encoder, self.decoder)
+        model_checks.check_levels(levels, self.encoder, self.decoder)
         self.level_embed = nn.Parameter(torch.empty(levels, self.embed_dims))
         self.memory_trans_fc = nn.Linear(self.embed_dims, self.embed_dims)
         self.memory_trans_norm = nn.LayerNorm(self.embed_dims)
@@ -169,7 +170,7 @@ class AiOS(DetectionTransformer):
             maps: ``(B, channels, height, width)`` maps of the backbone.
         """
         count = len(maps) - (self.decoder.pose_prior is not None)
-        check_channels(self.neck_channels, maps[:count])
+        model_checks.check_channels(self.neck_cfg, maps[:count])
         return *self.neck(tuple(maps[:count])), *maps[count:]
 
     def test_step(
@@ -273,14 +274,12 @@ class AiOS(DetectionTransformer):
             :meth:`forward_decoder`.
 
         Raises:
-            ValueError: If the neck has another number of levels.
+            ValueError: If number or channels of the levels are wrong.
         """
         num_levels = len(img_feats) - (self.decoder.pose_prior is not None)
-        if num_levels != self.num_feature_levels:
-            raise ValueError(
-                f'num_feature_levels is {self.num_feature_levels}, but the '
-                f'neck has {num_levels} outputs'
-            )
+        model_checks.check_neck(
+            img_feats[:num_levels], self.num_feature_levels, self.embed_dims
+        )
         padding = padding_mask(img_feats[0], batch_data_samples)
         return self.flatten_features(img_feats, padding)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcv.ops import MultiScaleDeformableAttention
@@ -38,22 +38,50 @@ def check_levels(num_levels: int, *parts: nn.Module) -> None:
                 )
 
 
-def check_channels(in_channels: Any, maps: Sequence[Tensor]) -> None:
+def check_channels(neck: Any, maps: Sequence[Tensor]) -> None:
     """Check that the channels of neck and backbone are equal.
 
     Args:
-        in_channels: Value of the config of the neck; only checked if a list.
+        neck: Config of the neck, or of several in a row.  ``in_channels`` is
+            a list for all maps or a number for one of them; other values are
+            not checked.
         maps: ``(B, channels, height, width)`` maps of the backbone.
 
     Raises:
         ValueError: If they differ.
     """
-    if not isinstance(in_channels, (list, tuple)):
-        return
+    first = neck if isinstance(neck, Mapping) else neck[0]
+    in_channels = first.get('in_channels')
     channels = [x.shape[1] for x in maps]
-    # Some necks list channels in reverse order.
-    if sorted(in_channels) != sorted(channels):
+    if isinstance(in_channels, (list, tuple)):
+        # Some necks list channels in reverse order.
+        fits = sorted(in_channels) == sorted(channels)
+    else:
+        fits = not isinstance(in_channels, int) or in_channels in channels
+    if not fits:
         raise ValueError(
-            f'neck.in_channels is {list(in_channels)}, but the backbone '
-            f'outputs {len(maps)} maps with {channels} channels'
+            f'neck.in_channels is {in_channels}, but the backbone outputs '
+            f'{len(maps)} maps with {channels} channels'
+        )
+
+
+def check_neck(
+    maps: Sequence[Tensor], num_levels: int, embed_dims: int
+) -> None:
+    """Check the outputs of the neck.
+
+    Args:
+        maps: ``(B, channels, height, width)`` outputs of the neck.
+        num_levels: Feature levels of the detector.
+        embed_dims: Width of the encoder.
+
+    Raises:
+        ValueError: If their number or their channels differ.
+    """
+    channels = [x.shape[1] for x in maps]
+    if channels != [embed_dims] * num_levels:
+        raise ValueError(
+            f'num_feature_levels is {num_levels} and the width of the encoder '
+            f'{embed_dims}, but the neck has {len(maps)} outputs with '
+            f'{channels} channels'
         )

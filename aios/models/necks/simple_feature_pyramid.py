@@ -71,8 +71,8 @@ def _level(
     scale: float,
     norm_cfg: dict[str, Any],
 ) -> nn.Sequential:
-    steps = math.log2(scale)
-    if steps != int(steps):
+    steps = math.log2(scale) if scale > 0 else math.nan
+    if not steps.is_integer():
         raise ValueError(f'scales must be powers of 2, got {scale}')
     layers: list[nn.Module] = []
     channels = in_channels
