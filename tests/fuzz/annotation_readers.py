@@ -27,15 +27,14 @@ from aios.evaluation.metrics import CocoWholeBodyMetric
 sys.path.append(str(Path(__file__).parents[1] / 'test_datasets'))
 
 from toy_annotated import coco  # noqa: E402
-
-_COUNT = 3
+from toy_human_data import cache_item, toy_arrays  # noqa: E402
 
 
 def annotation_readers(root: Path, models: str) -> list[Reader]:
     """Annotation readers.
 
     Args:
-        root: An empty folder, for a miniature of COCO.
+        root: An empty folder, for a miniature of COCO and sample files.
         models: Folder of a body model.
     """
     coco(root, np.random.default_rng(3), models)
@@ -63,7 +62,7 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
         Reader(
             'AiOS cache',
             'cache.npz',
-            cache(),
+            cache(root),
             write_file,
             _read_data_set(AiOSCacheDataset),
             refused,
@@ -105,78 +104,23 @@ def annotation_readers(root: Path, models: str) -> list[Reader]:
 
 def human_data() -> dict[str, Any]:
     """Content of a small HumanData file."""
-    rng = np.random.default_rng(0)
+    content = toy_arrays((2, 1))
+    content['meta']['smplx_valid'] = np.ones(3, np.uint8)
+    content['frame_range'] = np.array([[0, 2], [2, 3]])
+    return content
 
-    def real(*shape: int) -> np.ndarray:
-        return rng.uniform(1, 50, (_COUNT, *shape)).astype(np.float32)
 
-    boxes = np.tile(np.float32([4, 5, 50, 60, 1]), (_COUNT, 1))
-    points, points3d = real(190, 3), real(190, 4)
-    points[..., 2] = points3d[..., 3] = 1  # confidence
+def cache(folder: Path) -> dict[str, Any]:
+    """Content of a cache of it; the folder is for the file."""
+    HumanData(human_data()).dump(folder / 'labels.npz')
+    labels = HumanDataset(
+        str(folder / 'labels.npz'), filter_cfg=dict(missing_images='ignore')
+    )
+    items = [cache_item(labels, i, '/data/agora/') for i in range(len(labels))]
     return {
-        'image_path': ['a.png', 'a.png', 'b.png'],
-        'bbox_xywh': boxes,
-        'lhand_bbox_xywh': boxes / 2,
-        'keypoints2d_smplx': points,
-        'keypoints2d_smplx_mask': np.ones(190, np.uint8),
-        'keypoints2d_smplx_convention': 'human_data',
-        'keypoints3d_smplx': points3d,
-        'smplx': {
-            'global_orient': real(3),
-            'body_pose': real(21, 3),
-            'left_hand_pose': real(15, 3),
-            'betas': real(10),
-            'expression': real(10),
-            'transl': real(3),
-        },
-        'meta': {
-            'gender': ['male', 'female', 'neutral'],
-            'height': [100] * _COUNT,
-            'width': [90] * _COUNT,
-            'focal_length': np.full((_COUNT, 2), 300.0),
-            'principal_point': np.full((_COUNT, 2), 45.0),
-            'smplx_valid': np.ones(_COUNT, np.uint8),
-        },
-        'misc': {'flat_hand_mean': False},
-        'frame_range': np.array([[0, 2], [2, 3]]),
-    }
-
-
-def cache() -> dict[str, Any]:
-    """Content of a cache with two images."""
-    rng = np.random.default_rng(0)
-
-    def item(name: str, count: int) -> dict[str, Any]:
-        def real(*shape: int) -> np.ndarray:
-            return rng.uniform(1, 50, (count, *shape)).astype(np.float32)
-
-        box = np.float32([4, 5, 50, 60])
-        points, points3d = real(137, 3), real(137, 4)
-        points[..., 2] = points3d[..., 3] = 1  # confidence
-        return {
-            'img_path': f'/data/agora/{name}',
-            'img_shape': (100, 90),
-            'bbox': [box] * count,
-            'lhand_bbox': [None] * count,
-            'joint_img': points,
-            'joint_cam': points3d,
-            'smplx_param': {
-                'root_pose': real(3),
-                'body_pose': real(63),
-                'lhand_pose': real(45),
-                'shape': real(10),
-                'expr': real(10),
-                'lhand_valid': np.ones(count, bool),
-            },
-            'gender': ['male'] * count,
-            'as_smplx': 'smplx',
-        }
-
-    return {
-        'data_len': np.array(2),
+        'data_len': np.array(len(items)),
         'data_strategy': np.array(None, dtype=object),
-        '0': item('a.png', 1),
-        '1': item('b.png', 2),
+        **{str(i): item for i, item in enumerate(items)},
     }
 
 

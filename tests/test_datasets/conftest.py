@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,83 +12,17 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from toy_bodies import paint
+from toy_human_data import HEIGHT, WIDTH, toy_arrays
 from toy_releases import CONFIGS, RELEASES
 
 from aios.datasets import HumanData, HumanDataset
 from aios.datasets.converters import convert
-from aios.structures import HUMAN_DATA_190
-
-HEIGHT, WIDTH = 240, 320
-FOCAL = 300.0
-
-
-def toy_arrays(counts=(2, 1, 3), seed=0):
-    """Arrays of a toy file; persons of an image are consecutive rows."""
-    rng = np.random.default_rng(seed)
-    count = sum(counts)
-    joints = len(HUMAN_DATA_190)
-    center = rng.uniform((-0.5, -0.3, 3.0), (0.5, 0.3, 4.0), (count, 1, 3))
-    points = center + rng.uniform(-0.4, 0.4, (count, joints, 3))
-    pixels = points[..., :2] / points[..., 2:] * FOCAL
-    pixels += (WIDTH / 2, HEIGHT / 2)
-    ones = np.ones((count, joints, 1))
-    mask = np.zeros(joints, np.uint8)
-    mask[:144] = 1
-    keypoints2d = np.concatenate((pixels, ones), -1) * mask[:, None]
-    keypoints3d = np.concatenate((points, ones), -1) * mask[:, None]
-    low = pixels[:, :144].min(1)
-    size = pixels[:, :144].max(1) - low
-    body = np.concatenate((low, size, np.ones((count, 1))), -1)
-    images = np.repeat(np.arange(len(counts)), counts)
-
-    def part(share):
-        corner = low + size * share
-        return np.concatenate((corner, size * 0.2, ones[:, 0]), -1)
-
-    f32 = np.float32
-    return {
-        'image_path': [f'images/{i:06d}.png' for i in images],
-        'bbox_xywh': body.astype(f32),
-        'lhand_bbox_xywh': part(0.1).astype(f32),
-        'rhand_bbox_xywh': part(0.5).astype(f32),
-        'face_bbox_xywh': part(0.7).astype(f32),
-        'keypoints2d_smplx': keypoints2d.astype(f32),
-        'keypoints2d_smplx_mask': mask,
-        'keypoints2d_smplx_convention': 'human_data',
-        'keypoints3d_smplx': keypoints3d.astype(f32),
-        'keypoints3d_smplx_mask': mask.copy(),
-        'keypoints3d_smplx_convention': 'human_data',
-        'smplx': {
-            'global_orient': rng.normal(size=(count, 3)).astype(f32),
-            'body_pose': rng.normal(size=(count, 21, 3)).astype(f32),
-            'left_hand_pose': rng.normal(size=(count, 15, 3)).astype(f32),
-            'right_hand_pose': rng.normal(size=(count, 15, 3)).astype(f32),
-            'jaw_pose': rng.normal(size=(count, 3)).astype(f32),
-            'leye_pose': np.zeros((count, 3), f32),
-            'reye_pose': np.zeros((count, 3), f32),
-            'betas': rng.normal(size=(count, 10)).astype(f32),
-            'expression': rng.normal(size=(count, 10)).astype(f32),
-            'transl': center[:, 0].astype(f32),
-        },
-        'meta': {
-            'gender': ['neutral', 'male', 'female'] * count,
-            'height': [HEIGHT] * count,
-            'width': [WIDTH] * count,
-            'focal_length': np.full((count, 2), FOCAL),
-            'principal_point': np.tile((WIDTH / 2, HEIGHT / 2), (count, 1)),
-        },
-        'misc': {'flat_hand_mean': False},
-        'config': 'toy',
-    }
 
 
 @pytest.fixture
 def arrays():
     """Content of a toy file: images with 2, 1 and 3 persons."""
-    content = toy_arrays()
-    genders = content['meta']['gender']
-    content['meta']['gender'] = genders[: len(content['image_path'])]
-    return content
+    return toy_arrays()
 
 
 class ToyFile(SimpleNamespace):
@@ -150,6 +85,26 @@ def converted(models, tmp_path_factory):
             summary = convert(kind(root, split, models), out)
             done[name] = root, truth, out, summary
         return done[name]
+
+    return get
+
+
+@pytest.fixture
+def release(converted, models, tmp_path):
+    """Name of a release -> (root of a copy, function that converts it)."""
+
+    def get(name):
+        kind, split = RELEASES[name][1:3]
+        root = tmp_path / name
+        source = converted(name)[0]
+        shutil.copytree(source, root, ignore=shutil.ignore_patterns('out'))
+
+        def run(out=tmp_path / 'again.npz'):
+            converter = kind(root, split, models)
+            summary = convert(converter, out, overwrite=True)
+            return HumanData.load(out), summary
+
+        return root, run
 
     return get
 

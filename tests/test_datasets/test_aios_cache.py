@@ -8,12 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_human_data import EYES, cache_item
 
 from aios.datasets import AiOSCacheDataset, HumanDataError, HumanDataset
 from aios.datasets.aios_cache import reroot
 from aios.datasets.human_dataset import read_hand_mean
-
-EYES = [67, 68]
 
 
 @pytest.fixture
@@ -52,66 +51,6 @@ def cached(toy, tmp_path):
 
 def persons_of(dataset, index=0):
     return dataset.get_data_info(index)['instances_arrays']
-
-
-def cache_item(reference, index, rooted):
-    """One image in the cache's format, eyeballs the wrong way round."""
-    info = reference.get_data_info(index)
-    store = reference.labels
-    start, end = store['image_rows'][index]
-    columns = {
-        name: store.rows(name, start, end)
-        for name in (
-            'keypoints',
-            'keypoints3d',
-            'smplx_pose',
-            'smplx_betas',
-            'smplx_expression',
-            'smplx_transl',
-            'bboxes',
-            'lhand_bboxes',
-            'rhand_bboxes',
-            'face_bboxes',
-            'gender',
-        )
-    }
-    for name in ('keypoints', 'keypoints3d'):
-        columns[name][:, EYES] = columns[name][:, EYES[::-1]]
-    columns['keypoints3d'][..., :3] += (0.1, 0.2, 3)  # not root-aligned
-    pose = columns['smplx_pose']
-    count = end - start
-    yes = np.ones(count, bool)
-    return {
-        'img_path': f'{rooted}images/{index:06d}.png',
-        'img_shape': (info['height'], info['width']),
-        'bbox': list(columns['bboxes']),
-        'lhand_bbox': [None, *columns['lhand_bboxes'][1:]],
-        'rhand_bbox': list(columns['rhand_bboxes']),
-        'face_bbox': list(columns['face_bboxes']),
-        'joint_img': columns['keypoints'],
-        'joint_cam': columns['keypoints3d'],
-        'smplx_param': {
-            'root_pose': pose[:, 0],
-            'body_pose': pose[:, 1:22],
-            'lhand_pose': pose[:, 22:37],
-            'rhand_pose': pose[:, 37:52],
-            'jaw_pose': pose[:, 52],
-            'expr': columns['smplx_expression'],
-            'shape': columns['smplx_betas'],
-            'trans': columns['smplx_transl'],
-            'lhand_valid': yes,
-            'rhand_valid': yes,
-            'face_valid': yes,
-            'smplx_valid': yes,
-            'betas_neutral': np.zeros((count, 10), np.float32),
-        },
-        'as_smplx': 'smplx',
-        'gender': np.array(['neutral', 'male', 'female'])[
-            columns['gender'] + 1
-        ],
-        'occlusion': np.full(count, 98.0),
-        'is_kid': np.ones(count),
-    }
 
 
 def test_same_labels(cached):

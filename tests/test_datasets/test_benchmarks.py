@@ -6,8 +6,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from gt_fields import check_gt_instances
 from mmengine.config import Config
-from mmengine.runner import set_random_seed
+from mmengine.runner import Runner, set_random_seed
 from toy_releases import CONFIGS, RELEASES
 
 from aios.datasets import BEDLAMDataset
@@ -64,7 +65,9 @@ def test_labels_are_where_the_persons_are(base_config, name):
     set_random_seed(0)
     for _ in range(2):
         sample = dataset[0]
+        assert sample['data_samples'].dataset_name == name
         persons = sample['data_samples'].gt_instances
+        check_gt_instances(persons)
         dots = (sample['inputs'].numpy()[0] > 60).astype(np.uint8)
         # As wide as a dot, and as far as a joint of EHF is off.
         reach = int(3 * sample['data_samples'].scale_factor[0]) + 2
@@ -98,3 +101,19 @@ def test_training_pipelines_differ_in_the_crop_alone():
         'egobody_train': few,
         'arctic_train': few,
     }
+
+
+@pytest.mark.parametrize('phase', ['train', 'val', 'test'])
+def test_batches_of_synthetic_data(toy, phase):
+    register_all_modules()
+    config = Config.fromfile(CONFIGS / 'synthetic.py')[f'{phase}_dataloader']
+    config.num_workers = 0
+    config.persistent_workers = False
+    config.dataset.data_root = str(toy().root)
+    loader = Runner.build_dataloader(config, seed=0)
+    samples = [s for batch in loader for s in batch['data_samples']]
+    assert sorted(s.img_id for s in samples) == [0, 1, 2]
+    for sample in samples:
+        check_gt_instances(sample.gt_instances)
+        if phase != 'train':
+            assert sample.img_shape == (800, 1066)

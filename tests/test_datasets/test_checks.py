@@ -29,6 +29,19 @@ def data(bedlam):
     return content
 
 
+@pytest.fixture
+def command(bedlam, capsys):
+    """Function that runs the command -> exit code and output."""
+    main = load_script('tools/misc/check_humandata.py').main
+
+    def run(path, *options, models=bedlam[2]):
+        argv = [path, '--body-models', models, *options]
+        code = main([str(argument) for argument in argv])
+        return code, capsys.readouterr().out
+
+    return run
+
+
 def checks(data, bedlam, images=True):
     _, root, models = bedlam
     return check_human_data(data, root if images else None, models)
@@ -46,6 +59,62 @@ def test_good_file(data, bedlam):
     assert report.facts['images'] == '6 exist, 6 opened'
 
 
+def _swap(data, key, one, other):
+    points = data[key]
+    points[:, [*one, *other]] = points[:, [*other, *one]]
+
+
+def _no_hand_convention(data):
+    # Such files are read as relative to the mean hand, which is wrong here.
+    data['misc'] = {}
+    del data['smplx']['flat_hand_mean']
+
+
+def _other_hand(data):
+    data['smplx']['left_hand_pose'] = data['smplx']['left_hand_pose'] + 0.5
+
+
+def _in_millimeters(data):
+    data['keypoints3d_smplx'][..., :3] *= 1000
+
+
+def _in_hectometers(data):
+    data['keypoints3d_smplx'][..., :3] *= 0.01
+
+
+def _as_shares_of_the_image(data):
+    data['keypoints2d_smplx'][..., :2] /= (1280, 720)
+
+
+def _swapped_hands(data):
+    hands = (HUMAN_DATA_190.groups[f'{s}_hand'] for s in ('left', 'right'))
+    _swap(data, 'keypoints2d_smplx', *hands)
+
+
+def _wider_images(data):
+    data['meta']['width'] = np.full(9, 1300)
+
+
+@pytest.mark.parametrize(
+    ('plant', 'found'),
+    [
+        (_no_hand_convention, {'hand convention'}),
+        (_other_hand, {'hand convention'}),
+        (_in_millimeters, {'units', 'hand convention'}),
+        (_in_hectometers, {'units', 'hand convention'}),
+        (
+            _as_shares_of_the_image,
+            {'body joints', 'lhand joints', 'rhand joints'},
+        ),
+        (_swapped_hands, {'lhand joints', 'rhand joints'}),
+        (_wider_images, {'image size'}),
+    ],
+)
+def test_planted_faults_are_found(data, bedlam, plant, found):
+    plant(data)
+    assert names(checks(data, bedlam)) == found
+
+
 @pytest.mark.parametrize('size', [-1, 1e308, np.inf])
 def test_sizes_that_no_image_has(data, bedlam, size):
     data['meta']['width'] = np.array(data['meta']['width'], float)
@@ -56,20 +125,6 @@ def test_sizes_that_no_image_has(data, bedlam, size):
     assert finding.rows.tolist() == [0, 1]
     assert str(size) in finding.example
     assert f', {size:g}' in opened.example
-
-
-def test_unknown_hand_convention(data, bedlam):
-    data['misc'] = {}
-    del data['smplx']['flat_hand_mean']
-    # Such files are read as relative to the mean hand, which is wrong here.
-    assert names(checks(data, bedlam)) == {'hand convention'}
-
-
-def test_hands_of_another_person(data, bedlam):
-    data['smplx']['left_hand_pose'] = data['smplx']['left_hand_pose'] + 0.5
-    report = checks(data, bedlam)
-    assert names(report) == {'hand convention'}
-    assert report.flat_hands is None
 
 
 def test_rows_are_dropped(data, bedlam):
@@ -118,17 +173,6 @@ def test_absent_joints_may_be_nan(data, bedlam):
     assert names(checks(data, bedlam, images=False)) == {'not finite'}
 
 
-@pytest.mark.parametrize('scale', [1000, 0.01])
-def test_joints_in_other_units(data, bedlam, scale):
-    data['keypoints3d_smplx'][..., :3] *= scale
-    assert 'units' in names(checks(data, bedlam, images=False))
-
-
-def test_joints_as_shares_of_the_image(data, bedlam):
-    data['keypoints2d_smplx'][..., :2] /= (1280, 720)
-    assert 'body joints' in names(checks(data, bedlam, images=False))
-
-
 def test_joints_without_hands(data, bedlam):
     """The convention of hands cannot be measured, which is no error."""
     data['keypoints3d_smplx'][:, [10, 11, *range(25, 55)]] = 0
@@ -140,39 +184,26 @@ def test_joints_without_hands(data, bedlam):
     assert [finding.check for finding in report.findings] == ['body fit']
 
 
-def test_hand_joints_elsewhere(data, bedlam):
-    groups = HUMAN_DATA_190.groups
-    left, right = (list(groups[f'{s}_hand']) for s in ('left', 'right'))
-    points = data['keypoints2d_smplx']
-    swapped = points.copy()
-    swapped[:, left], swapped[:, right] = points[:, right], points[:, left]
-    data['keypoints2d_smplx'] = swapped
-    assert {'lhand joints', 'rhand joints'} <= names(checks(data, bedlam))
-
-
-def test_image_of_another_size(data, bedlam):
-    data['meta']['width'] = np.full(9, 1300)
-    assert 'image size' in names(checks(data, bedlam))
-
-
 def test_without_body_models(data, tmp_path):
     report = check_human_data(data, None, str(tmp_path))
     assert 'not checked' in report.facts['hands']
     assert not report.errors
 
 
-def test_damaged_body_model(bedlam, tmp_path, capsys):
+def test_damaged_body_model(bedlam, command, tmp_path):
     (tmp_path / 'SMPLX_NEUTRAL.npz').write_bytes(b'no zip archive')
-    argv = [str(bedlam[0]), '--body-models', str(tmp_path)]
-    assert load_tool().main(argv) == 2
-    assert 'error: ' in (text := capsys.readouterr().out)
+    code, text = command(bedlam[0], models=tmp_path)
+    assert code == 2
+    assert 'error: ' in text
     assert 'SMPLX_NEUTRAL.npz' in text
 
 
+EYES = [[HUMAN_DATA_190.index(f'{s}_eyeball')] for s in ('left', 'right')]
+
+
 def _swap_eyes(data):
-    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
     for key in ('keypoints2d_smplx', 'keypoints3d_smplx'):
-        data[key][:, pair] = data[key][:, pair[::-1]]
+        _swap(data, key, *EYES)
 
 
 @pytest.mark.parametrize('convention', ['human_data', 'smplx'])
@@ -187,20 +218,15 @@ def test_only_swapped_eyes_are_swapped(data, bedlam, convention):
             data[key] = points.copy()
             data[f'{key}_convention'] = convention
             del data[f'{key}_mask']
-    pair = [HUMAN_DATA_190.index(f'{s}_eyeball') for s in ('left', 'right')]
-    points = data['keypoints3d_smplx']
-    points[:, pair] = points[:, pair[::-1]]
+    _swap(data, 'keypoints3d_smplx', *EYES)
     fixed, done = fix(data, checks(data, bedlam))
     assert done == ['swapped the eyeballs of keypoints3d_smplx']
     for key, points in truth.items():
         np.testing.assert_array_equal(fixed[key][:, :144], points)
 
 
-def _broken_rows(data):
-    data['smplx']['betas'][0, 3] = np.nan
+def _empty_box(data):
     data['bbox_xywh'][2, 2] = 0
-    data['image_path'] = [*data['image_path'][:8], 'elsewhere/a.png']
-    data.set_frame_range()
 
 
 def _duplicate(data):
@@ -211,37 +237,32 @@ def _other_hands(data):
     data['misc'] = {'flat_hand_mean': False}
 
 
-# What is planted, what is found, exit code, persons that are left.
-PLANTED = [
-    (_broken_rows, ['not finite', 'empty box', 'missing image'], 1, 6),
-    (_duplicate, ['duplicate'], 0, 8),
-    (_other_hands, ['hand convention'], 1, 9),
-    (_swap_eyes, ['eye order'], 1, 9),
-]
-
-
-@pytest.mark.parametrize(('plant', 'found', 'code', 'left'), PLANTED)
+@pytest.mark.parametrize(
+    ('plant', 'found', 'code', 'left'),
+    [
+        (_empty_box, 'empty box', 1, 8),
+        (_duplicate, 'duplicate', 0, 8),
+        (_other_hands, 'hand convention', 1, 9),
+        (_swap_eyes, 'eye order', 1, 9),
+    ],
+)
 def test_command_finds_and_fixes(
-    data, bedlam, tmp_path, capsys, plant, found, code, left
+    data, bedlam, command, tmp_path, plant, found, code, left
 ):
     """Each fault has its line, and the repaired file has none."""
-    _, images, models = bedlam
     plant(data)
-    data.dump(tmp_path / 'broken.npz')
-    options = ['--images', str(images), '--body-models', models]
-    fixed = tmp_path / 'fixed.npz'
-    tool = load_tool()
-    argv = [str(tmp_path / 'broken.npz'), *options, '--fix', str(fixed)]
-    assert tool.main(argv) == code
-    text = capsys.readouterr().out
-    for check in found:
-        lines = [t for t in text.splitlines() if t[8:].startswith(check)]
-        assert lines[0].startswith('ERROR' if code else 'warning')
+    broken, fixed = tmp_path / 'broken.npz', tmp_path / 'fixed.npz'
+    data.dump(broken)
+    options = '--images', bedlam[1]
+    status, text = command(broken, *options, '--fix', fixed)
+    assert status == code
+    lines = [line for line in text.splitlines() if line[8:].startswith(found)]
+    assert lines[0].startswith('ERROR' if code else 'warning')
     assert 'fixed: ' in text
-    assert tool.main(argv) == 2  # exists
-    capsys.readouterr()
-    assert tool.main([str(fixed), *options]) == 0
-    assert '0 errors, 0 warnings' in capsys.readouterr().out
+    assert command(broken, *options, '--fix', fixed)[0] == 2  # exists
+    status, text = command(fixed, *options)
+    assert status == 0
+    assert '0 errors, 0 warnings' in text
     assert len(HumanData.load(fixed)) == left
 
 
@@ -252,10 +273,6 @@ def test_undecodable_image(data, bedlam, tmp_path):
     report = check_human_data(data, root, bedlam[2])
     assert 'image' in names(report)
     assert data['image_path'][0] in str(report)
-
-
-def load_tool():
-    return load_script('tools/misc/check_humandata.py')
 
 
 def test_boxes_of_parts_from_bodies(data, bedlam):
@@ -296,23 +313,21 @@ def test_no_boxes_from_bodies_elsewhere(data, bedlam):
     assert any('no boxes of lhand' in line for line in done)
 
 
-def test_sizes_and_genders_are_repaired(data, bedlam, tmp_path, capsys):
+def test_sizes_and_genders_are_repaired(data, bedlam, command, tmp_path):
     """What mmhuman3d's converters write: no sizes, and m, f."""
     meta = dict(data['meta'])
     truth = [meta.pop(key) for key in ('height', 'width')]
     genders = list(meta['gender'])
     meta['gender'] = [g[0].upper() for g in genders]
     broken, fixed = tmp_path / 'broken.npz', tmp_path / 'fixed.npz'
-    content = {key: data[key] for key in data} | {'meta': meta}
-    np.savez(broken, **content)
-    _, images, models = bedlam
-    main = load_script('tools/misc/check_humandata.py').main
-    options = ['--body-models', models, '--images', str(images)]
-    assert main([str(broken), *options]) == 2
-    assert 'unknown_gender' in capsys.readouterr().out
-    main([str(broken), *options, '--fix', str(fixed)])
-    text = capsys.readouterr().out
-    assert 'fixed: genders of 9 rows' in text and 'width of 6 images' in text
+    np.savez(broken, **{key: data[key] for key in data} | {'meta': meta})
+    options = '--images', bedlam[1]
+    code, text = command(broken, *options)
+    assert code == 2
+    assert 'unknown_gender' in text
+    _, text = command(broken, *options, '--fix', fixed)
+    assert 'fixed: genders of 9 rows' in text
+    assert 'width of 6 images' in text
     repaired = HumanData.load(fixed)['meta']
     assert list(repaired['gender']) == genders
     for key, values in zip(('height', 'width'), truth, strict=True):
@@ -322,7 +337,7 @@ def test_sizes_and_genders_are_repaired(data, bedlam, tmp_path, capsys):
 # -- files of others ----------------------------------------------------------
 
 
-def test_no_person(data, bedlam, tmp_path, capsys):
+def test_no_person(data, command, tmp_path):
     """A file without a row is told, and cannot be repaired."""
     path, out = tmp_path / 'none.npz', tmp_path / 'fixed.npz'
     content = {
@@ -333,39 +348,42 @@ def test_no_person(data, bedlam, tmp_path, capsys):
         if key not in ('smplx', 'meta', 'misc', 'frame_range')
     }
     np.savez(path, **content)
-    tool = load_tool()
-    assert tool.main([str(path), '--body-models', bedlam[2]]) == 1
-    assert 'there is no person' in capsys.readouterr().out
-    assert tool.main([str(path), '--fix', str(out)]) == 2
-    assert '[no_persons]' in capsys.readouterr().out
+    code, text = command(path)
+    assert code == 1
+    assert 'there is no person' in text
+    code, text = command(path, '--fix', out)
+    assert code == 2
+    assert '[no_persons]' in text
     assert not out.exists()
 
 
-def test_all_persons_is_dropped(data, bedlam, tmp_path, capsys):
+def test_all_persons_is_dropped(data, command, tmp_path):
     data['bbox_xywh'][:, 2] = 0
     data.dump(tmp_path / 'broken.npz')
-    argv = [str(tmp_path / 'broken.npz'), '--fix', str(tmp_path / 'new.npz')]
-    assert load_tool().main([*argv, '--body-models', bedlam[2]]) == 2
-    assert 'no person is left: dropped 9 rows: empty box' in (
-        capsys.readouterr().out
+    code, text = command(
+        tmp_path / 'broken.npz', '--fix', tmp_path / 'new.npz'
     )
+    assert code == 2
+    assert 'no person is left: dropped 9 rows: empty box' in text
 
 
-@pytest.mark.parametrize('key', ['image_path', 'bbox_xywh', 'smplx', 'meta'])
-def test_without_a_key(data, bedlam, tmp_path, capsys, key):
+@pytest.mark.parametrize(
+    ('key', 'words'),
+    [
+        ('image_path', 'there is no image_path'),
+        ('bbox_xywh', 'there is no bbox_xywh'),
+        ('smplx', 'no SMPL-X fits'),
+        ('meta', 'no meta.height'),
+    ],
+)
+def test_without_a_key(data, bedlam, command, tmp_path, key, words):
     """What is absent is told, too."""
     del data[key]
     data.dump(tmp_path / 'broken.npz')
-    argv = [str(tmp_path / 'broken.npz'), '--images', str(bedlam[1])]
-    argv += ['--body-models', bedlam[2], '--fix', str(tmp_path / 'new.npz')]
-    assert load_tool().main(argv) in (0, 1, 2)
-    words = {
-        'image_path': 'there is no image_path',
-        'bbox_xywh': 'there is no bbox_xywh',
-        'smplx': 'no SMPL-X fits',
-        'meta': 'no meta.height',
-    }
-    assert words[key] in capsys.readouterr().out
+    options = '--images', bedlam[1], '--fix', tmp_path / 'new.npz'
+    code, text = command(tmp_path / 'broken.npz', *options)
+    assert code in (0, 1, 2)
+    assert words in text
 
 
 @pytest.mark.parametrize(
@@ -376,12 +394,12 @@ def test_without_a_key(data, bedlam, tmp_path, capsys, key):
         ('is_kid', np.ones((9, 2)), 'one number per row, got shape (9, 2)'),
     ],
 )
-def test_other_meta(data, bedlam, tmp_path, capsys, name, value, words):
+def test_other_meta(bedlam, command, tmp_path, name, value, words):
     content = dict(np.load(bedlam[0], allow_pickle=True))
     content['meta'] = {**content['meta'].item(), name: value}
     np.savez(tmp_path / 'meta.npz', **content)
-    assert load_tool().main([str(tmp_path / 'meta.npz')]) == 2
-    text = capsys.readouterr().out
+    code, text = command(tmp_path / 'meta.npz')
+    assert code == 2
     assert f'meta.{name}' in text
     assert words in text
 

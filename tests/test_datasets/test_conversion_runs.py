@@ -7,8 +7,8 @@ import json
 import multiprocessing
 import os
 import pickle
-import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,11 +121,9 @@ def test_overwrite(converted, models, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['bedlam', 'ubody'])
-def test_names_with_backslashes(converted, models, tmp_path, name):
+def test_names_with_backslashes(converted, release, name):
     """Labels that somebody rewrote on Windows name the same images."""
-    source, _, out, _ = converted(name)
-    root = tmp_path / 'release'
-    shutil.copytree(source, root, ignore=_ignore_output)
+    root, run = release(name)
     if name == 'bedlam':
         for file in root.glob('*/*.npz'):
             content = dict(np.load(file, allow_pickle=True))
@@ -137,11 +135,10 @@ def test_names_with_backslashes(converted, models, tmp_path, name):
         for image in labels['images']:
             image['file_name'] = image['file_name'].replace('/', '\\')
         file.write_text(json.dumps(labels))
-    kind, split = RELEASES[name][1:3]
-    summary = convert(kind(root, split, models), tmp_path / 'o.npz')
+    data, summary = run()
     assert summary.missing == 0
-    paths = HumanData.load(tmp_path / 'o.npz')['image_path']
-    assert paths == HumanData.load(out)['image_path']
+    expected = HumanData.load(converted(name)[2])
+    assert data['image_path'] == expected['image_path']
 
 
 @pytest.mark.slow  # every process imports PyTorch
@@ -168,23 +165,19 @@ def test_processes_get_their_own_annotations(converted, models):
 
 
 @pytest.mark.parametrize('name', RELEASES)
-def test_hidden_files(converted, models, tmp_path, name):
-    source, _, _, expected = converted(name)
-    root = tmp_path / 'release'
-    shutil.copytree(source, root, ignore=shutil.ignore_patterns('out'))
+def test_hidden_files(converted, release, name):
+    root, run = release(name)
     hide_files(root)
-    _, kind, split, *_ = RELEASES[name]
-    found = convert(kind(root, split, models), tmp_path / 'a.npz')
+    _, found = run()
+    expected = converted(name)[3]
     assert (found.images, found.persons) == (expected.images, expected.persons)
     assert found.counts == expected.counts
 
 
-def test_missing_images_are_told(models, tmp_path):
-    releases.coco(tmp_path, np.random.default_rng(3), models)
-    (tmp_path / 'train2017/000000000009.jpg').unlink()
-    summary = convert(
-        COCOConverter(tmp_path, 'train', models), tmp_path / 'c.npz'
-    )
+def test_missing_images_are_told(release):
+    root, run = release('coco')
+    (root / 'train2017/000000000009.jpg').unlink()
+    _, summary = run()
     assert summary.missing == 1
     assert 'WARNING: 1 images are not there' in str(summary)
     assert 'train2017/000000000009.jpg' in str(summary)
@@ -242,7 +235,6 @@ FILES = {
     ],
     'ehf': ['01_align.ply', 'fitted_params/01_align.npz'],
 }
-CASES = [(name, file) for name, files in FILES.items() for file in files]
 # Without these a conversion goes on: it counts what is not there.
 OPTIONAL = (
     FILES['agora'][1],
@@ -254,70 +246,55 @@ OPTIONAL = (
 )
 
 
-def run_on_copy(converted, models, tmp_path, name, damage):
-    """The message with which the command ends."""
-    root = tmp_path / 'release'
-    shutil.copytree(converted(name)[0], root, ignore=_ignore_output)
-    damage(root)
-    out = tmp_path / 'o.npz'
-    kind, split = RELEASES[name][1:3]
-    argv = [str(root), '--split', split, '--body-models', models]
-    with pytest.raises(SystemExit) as stop:
-        run_command([kind.NAME, *argv, '--out', str(out)])
-    assert not out.exists()
-    assert isinstance(stop.value.code, str)  # printed; the exit code is 1
-    return stop.value.code
+def cut(path):
+    """Half of the file."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
 
 
-def _ignore_output(folder, names):
-    return ['out'] if 'out' in names else []
-
-
-# Half a table names half a recording: that is what is not there, then.
-CUT = [case for case in CASES if case[1] != 'data_splits.csv']
-
-
-@pytest.mark.parametrize(('name', 'file'), CUT)
-def test_truncated_input(converted, models, tmp_path, name, file):
-    def damage(root):
-        content = (root / file).read_bytes()
-        (root / file).write_bytes(content[: len(content) // 2])
-
-    message = run_on_copy(converted, models, tmp_path, name, damage)
-    assert message.startswith('error: ')
-    assert file.rsplit('/', 1)[-1] in message
-
-
-@pytest.mark.parametrize(('name', 'file'), CASES)
-def test_input_of_another_kind(converted, models, tmp_path, name, file):
+def replace(path):
     """Readable, but something else."""
-
-    def damage(root):
-        path = root / file
-        if path.suffix == '.json':
-            path.write_text(json.dumps({'a': 1}))
-        elif path.suffix == '.npz':
-            np.savez(path, a=np.zeros(3))
-        elif path.suffix == '.npy':
-            np.save(path, np.zeros(3))
-        elif path.suffix == '.pkl':
-            path.write_bytes(pickle.dumps({'a': 1}))
-        else:
-            path.write_text('a\nb\n')
-
-    message = run_on_copy(converted, models, tmp_path, name, damage)
-    assert message.startswith('error: ')
-    stem = file.rsplit('/', 1)[-1]
-    # Fits of nobody say so, not which file.
-    assert stem in message or 'all persons were dropped' in message
+    if path.suffix == '.json':
+        path.write_text(json.dumps({'a': 1}))
+    elif path.suffix == '.npz':
+        np.savez(path, a=np.zeros(3))
+    elif path.suffix == '.npy':
+        np.save(path, np.zeros(3))
+    elif path.suffix == '.pkl':
+        path.write_bytes(pickle.dumps({'a': 1}))
+    else:
+        path.write_text('a\nb\n')
 
 
 @pytest.mark.parametrize(
-    ('name', 'file'), [c for c in CASES if c[1] not in OPTIONAL]
+    ('name', 'file', 'damage'),
+    [
+        (name, file, damage)
+        for name, files in FILES.items()
+        for file in files
+        for damage, harmless in (
+            # Half a table names half a recording, which is not there, then.
+            (cut, ('data_splits.csv',)),
+            (replace, ()),
+            (Path.unlink, OPTIONAL),
+        )
+        if file not in harmless
+    ],
 )
-def test_absent_input(converted, models, tmp_path, name, file):
-    message = run_on_copy(
-        converted, models, tmp_path, name, lambda root: (root / file).unlink()
-    )
-    assert message.startswith('error: ')
-    assert f'docs/en/datasets.md#{name}' in message
+def test_bad_input(release, models, tmp_path, name, file, damage):
+    """The command ends with the name of the file, or the page that helps."""
+    root, _ = release(name)
+    damage(root / file)
+    out = tmp_path / 'o.npz'
+    kind, split = RELEASES[name][1:3]
+    argv = [str(root), '--split', split, '--body-models', models]
+    with pytest.raises(SystemExit, match='^error: ') as stop:
+        run_command([kind.NAME, *argv, '--out', str(out)])
+    assert not out.exists()
+    message = stop.value.code
+    assert isinstance(message, str)  # printed; the exit code is 1
+    if damage is Path.unlink:
+        assert f'docs/en/datasets.md#{name}' in message
+    elif damage is cut or 'all persons were dropped' not in message:
+        # Fits of nobody say so, not which file.
+        assert file.rsplit('/', 1)[-1] in message

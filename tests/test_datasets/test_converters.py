@@ -6,7 +6,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import toy_releases as releases
-from gt_fields import check_gt_instances
 from toy_captured import write_ply
 from toy_releases import RELEASES
 
@@ -102,28 +101,6 @@ KNOWN = (
     *('global_orient', 'body_pose', 'jaw_pose'),
     *('left_hand_pose', 'right_hand_pose', 'leye_pose', 'reye_pose'),
 )
-
-
-@pytest.mark.parametrize('name', RELEASES)
-def test_data_set(converted, models, name, tmp_path):
-    """The class of the dataset delivers samples of the converted file."""
-    root, _, out, _ = converted(name)
-    kind, images = RELEASES[name][3:]
-    dataset = kind(
-        ann_file=str(out),
-        data_root=str(root),
-        data_prefix={'img': images},
-        pipeline=PIPELINE,
-        sample_interval=1,
-        body_model_path=models,
-        cache_dir=str(tmp_path),
-        test_mode=name == 'ehf',
-    )
-    for sample in dataset:
-        instances = sample['data_samples'].gt_instances
-        check_gt_instances(instances)
-        assert len(instances)
-        assert sample['data_samples'].dataset_name == name
 
 
 def test_agora_rules(converted, models, tmp_path):

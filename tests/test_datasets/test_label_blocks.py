@@ -124,7 +124,8 @@ def test_memory_is_that_of_a_block(tmp_path, interval):
     assert peak < 12 * MEGA
 
 
-def test_data_set_keeps_no_list_of_images(tmp_path):
+def test_pickled_data_set_is_small(tmp_path):
+    """It holds no list of images; labels are those of one mapped file."""
     dataset = HumanDataset(
         many(tmp_path).name,
         str(tmp_path),
@@ -134,6 +135,9 @@ def test_data_set_keeps_no_list_of_images(tmp_path):
     assert len(pickle.dumps(dataset)) < 10_000
     again = pickle.loads(pickle.dumps(dataset))
     assert again.get_data_info(-1)['img_path'] == f'{tmp_path}/1999.jpg'
+    mine, other = (d.labels['keypoints'] for d in (dataset, again))
+    assert isinstance(other, np.memmap)
+    assert other.filename == mine.filename
     assert len(dataset.get_subset(7)) == 7
     assert dataset.get_subset([5, 3]).get_data_info(1)['img_id'] == 3
 
@@ -177,12 +181,8 @@ def test_rows_in_any_order(array, tmp_path, requests):
     assert (rows.shape, rows.dtype, rows.ndim) == ((1000, 100, 4), 'f8', 3)
     for request in requests:
         np.testing.assert_array_equal(rows[request], array[request])
-    rows.close()
-
-
-def test_whole_array(array, tmp_path):
-    rows = NpzRows(tmp_path / 'x.npz', 'a')
     np.testing.assert_array_equal(np.asarray(rows), array)
+    rows.close()
 
 
 @pytest.mark.parametrize('order', [np.arange(1000), np.arange(1000)[::-1]])

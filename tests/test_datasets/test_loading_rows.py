@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pickle
 import shutil
 
 import cv2
@@ -271,39 +270,6 @@ def test_changed_file_is_read_again(toy, arrays):
     assert files.labels()['smplx_betas'][0, 0] != 42
     arrays['smplx']['betas'][0, 0] = 42
     assert toy().labels()['smplx_betas'][0, 0] == 42
-
-
-def test_pickled_data_set_holds_no_labels(toy):
-    dataset = toy().open()
-    dataset.get_data_info(0)
-    assert len(pickle.dumps(dataset)) < 20_000
-    again = pickle.loads(pickle.dumps(dataset))
-    assert isinstance(again.labels['keypoints'], np.memmap)
-    np.testing.assert_array_equal(
-        again.get_data_info(1)['instances_arrays']['keypoints'],
-        dataset.get_data_info(1)['instances_arrays']['keypoints'],
-    )
-
-
-class Mapped(HumanDataset):
-    """Reports where a worker's labels live."""
-
-    def __getitem__(self, idx):
-        self.get_data_info(idx)
-        keypoints = self.labels['keypoints']
-        return type(keypoints).__name__, str(keypoints.filename)
-
-
-def test_workers_share_one_mapped_file(toy):
-    files = toy()
-    dataset = Mapped(files.ann_file, str(files.root))
-    loader = DataLoader(
-        dataset,
-        num_workers=2,
-        collate_fn=_first,
-    )
-    path = str(dataset.labels.folder / 'keypoints.npy')
-    assert list(loader) == [('memmap', path)] * 3
 
 
 def _seed(worker_id):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import toy_releases as releases
 from script_loader import load_script
-from toy_releases import RELEASES
 from toy_synthetic import SCENES
 
 from aios.datasets import COCONADataset, HumanData, UBodyDataset
@@ -23,26 +22,6 @@ from aios.datasets.converters import (
 from aios.structures import HUMAN_DATA_190, SMPLX_137, SMPLX_144
 
 TOOL = 'tools/dataset_converters/rotate_bedlam_closeups.py'
-
-
-@pytest.fixture
-def release(converted, models, tmp_path):
-    """Copy of a miniature, to be changed, and how to convert it."""
-
-    def get(name):
-        def run():
-            out = tmp_path / 'again.npz'
-            converter = kind(root, split, models)
-            summary = convert(converter, out, overwrite=True)
-            return HumanData.load(out), summary
-
-        kind, split = RELEASES[name][1:3]
-        root = tmp_path / name
-        source = converted(name)[0]
-        shutil.copytree(source, root, ignore=shutil.ignore_patterns('out'))
-        return root, run
-
-    return get
 
 
 # -- BEDLAM -------------------------------------------------------------------
