@@ -1,28 +1,22 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Images of persons with consistent labels, cameras and predictions."""
+"""Metrics of the benchmarks, for persons of ``toy_persons``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
-from toy_persons import SCALE, SIZE, Persons
+from toy_persons import numbers_of
 
 from aios.evaluation.mesh_parts import load_mesh_parts
 from aios.evaluation.metrics import SMPLXMeshMetric
 from aios.evaluation.samples import GroundTruthBodies
 from aios.registry import METRICS
-from aios.structures import convert_joints, project_points
 
 DATASETS = Path(__file__).parents[2] / 'configs/_base_/datasets'
-CAMERA = np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]])
 
 
 def benchmark(name: str, dataset: str) -> Callable[..., Any]:
@@ -37,29 +31,6 @@ EHF, UBODY, EGOBODY = (
 )
 ARCTIC = partial(benchmark('arctic', 'arctic'), per_camera=False)
 AGORA = benchmark('agora_mesh', 'agora')
-
-
-def make_scene(
-    persons: Persons, count: int, img_id: int = 0, distance: float = 5.0
-) -> DetDataSample:
-    """Persons side by side, 1.2 m apart, with perfect predictions."""
-    sample = persons(count, img_id)
-    truth, found = sample.gt_instances, sample.pred_instances
-    transl = torch.zeros(count, 3)
-    transl[:, 0] = 1.2 * (torch.arange(count) - (count - 1) / 2)
-    transl[:, 2] = distance
-    joints = found.joints3d + transl[:, None]
-    pixels = project_points(joints, torch.from_numpy(CAMERA).float())
-    scale = torch.tensor(SCALE)
-    truth.keypoints = convert_joints(pixels, 'smplx_144', 'smplx_137')[0]
-    truth.keypoints = truth.keypoints * scale
-    truth.smplx_transl = found.smplx_transl = transl
-    found.joints2d = pixels
-    found.bboxes = torch.cat((pixels.amin(1), pixels.amax(1)), dim=1)
-    truth.bboxes = found.bboxes * scale.repeat(2)
-    sample.set_metainfo(dict(cam_K=np.diag((*SCALE, 1.0)) @ CAMERA))
-    assert sample.ori_shape == SIZE
-    return sample
 
 
 class Judge:
@@ -83,21 +54,8 @@ class Judge:
         return metric
 
     def __call__(
-        self,
-        kind: Callable[..., Any],
-        samples: Sequence[DetDataSample],
-        batch_sizes: Sequence[int] | None = None,
-        **arguments: Any,
+        self, kind, samples, batch_sizes=None, **arguments: Any
     ) -> dict[str, float]:
-        """Return the metrics without their prefix."""
-        evaluator = Evaluator(self.metric(kind, **arguments))
-        samples = list(samples)
-        rest = list(samples)
-        for size in batch_sizes or [len(samples)]:
-            evaluator.process(rest[:size])
-            rest = rest[size:]
-        metrics = evaluator.evaluate(len(samples))
-        assert np.isfinite(list(metrics.values())).all()
-        (prefix,) = {f'{m.prefix}/' for m in evaluator.metrics}
-        assert all(name.startswith(prefix) for name in metrics)
-        return {k.removeprefix(prefix): v for k, v in metrics.items()}
+        """See :func:`toy_persons.numbers_of`."""
+        metric = self.metric(kind, **arguments)
+        return numbers_of(metric, samples, batch_sizes)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from toy_agora import EMPTY, NAMES, OTHER
 from toy_dataframe import dump_dataframe
+from toy_persons import numbers_of
 
 from aios.body_models import MissingBodyModelError
 from aios.evaluation.agora import (
@@ -30,12 +31,7 @@ def evaluate(toy, free_body_dir):
             'body_vertices': 'complement',
             **options,
         }
-        metric = AGORAMetric(**arguments)
-        for sample in samples:
-            metric.process(None, [sample])
-        result = metric.evaluate(len(samples))
-        assert np.isfinite([*result.values()]).all()
-        return {k.removeprefix('agora/'): v for k, v in result.items()}
+        return numbers_of(AGORAMetric(**arguments), samples)
 
     return run
 

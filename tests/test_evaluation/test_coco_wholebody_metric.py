@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mesh_scenes import make_scene
 from mmdet.structures import DetDataSample
-from mmengine.evaluator import Evaluator
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from toy_persons import numbers_of
 
 from aios.evaluation.metrics import CocoWholeBodyMetric
 from aios.evaluation.metrics.coco_wholebody_metric import (
@@ -35,7 +34,7 @@ Evaluate = Callable[..., dict[str, float]]
 
 @pytest.fixture
 def samples(persons) -> list[DetDataSample]:
-    return [make_scene(persons, n, index) for index, n in enumerate(COUNTS)]
+    return [persons(n, index) for index, n in enumerate(COUNTS)]
 
 
 def _annotation(points: np.ndarray, **fields: Any) -> Truth:
@@ -88,13 +87,7 @@ def evaluate(tmp_path: Path) -> Evaluate:
         path = tmp_path / 'truth.json'
         path.write_text(json.dumps(truth))
         metric = CocoWholeBodyMetric(ann_file=str(path), **arguments)
-        evaluator = Evaluator(metric)
-        evaluator.process(samples)
-        metrics = evaluator.evaluate(len(samples))
-        assert np.isfinite(list(metrics.values())).all()
-        return {
-            k.removeprefix('COCO-WholeBody/'): v for k, v in metrics.items()
-        }
+        return numbers_of(metric, samples)
 
     return run
 

@@ -18,7 +18,6 @@ from mesh_scenes import (
     EHF,
     UBODY,
     Judge,
-    make_scene,
 )
 from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
@@ -57,7 +56,7 @@ def _spoil(instances: InstanceData, seed: int) -> None:
 def scenes(model: str) -> list[DetDataSample]:
     """Images with labels, 1.jpg of another camera."""
     persons = Persons(model)
-    samples = [make_scene(persons, n, i) for i, n in enumerate(COUNTS)]
+    samples = [persons(n, i) for i, n in enumerate(COUNTS)]
     for index, sample in enumerate(samples):
         path = f'scene/png/{index % 2}/{index}.jpg'
         sample.set_metainfo(dict(img_path=path))

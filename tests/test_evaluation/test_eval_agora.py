@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from toy_agora import NAMES, load_tool
+from toy_persons import numbers_of
 
 from aios.evaluation.metrics import (
     AGORAMetric,
@@ -37,9 +38,7 @@ def samples(toy):
 
 @pytest.fixture
 def submission(samples, tmp_path):
-    metric = AGORASubmission(str(tmp_path / 'submission'))
-    metric.process(None, samples)
-    metric.evaluate(len(samples))
+    numbers_of(AGORASubmission(str(tmp_path / 'submission')), samples)
     return tmp_path / 'submission'
 
 
@@ -47,9 +46,7 @@ def submission(samples, tmp_path):
 def path(samples, tmp_path):
     """A file of the predictions, as of ``tools/test.py --out``."""
     path = str(tmp_path / 'dump.pkl')
-    metric = DumpWholeBodyResults(path)
-    metric.process(None, samples)
-    metric.evaluate(len(samples))
+    numbers_of(DumpWholeBodyResults(path), samples)
     return path
 
 
@@ -75,9 +72,7 @@ def test_says_what_the_metric_says(
     for sample in samples:  # the submission has parameters
         del sample['pred_instances'].vertices
     metric = AGORAMetric(str(toy.folder), str(free_body_dir), 'complement')
-    metric.process(None, samples)
-    expected = metric.evaluate(len(samples))
-    expected = {k.removeprefix('agora/'): v for k, v in expected.items()}
+    expected = numbers_of(metric, samples)
     assert expected['false-positives'] == expected['missed'] == 1
     assert expected['body-MVE'] > 1
     assert run(submission / 'predictions.zip') == expected

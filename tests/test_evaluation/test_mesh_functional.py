@@ -17,8 +17,6 @@ from aios.evaluation.functional import (
     keypoint_cost,
     match_one_per_image,
     mesh_errors,
-    normalized_error,
-    pairwise_iou,
     part_errors,
     procrustes_align,
     select_points,
@@ -230,11 +228,6 @@ class TestMatching:
         overlap = keypoint_box_iou(predicted, true, weights)
         np.testing.assert_allclose(overlap, [[50 / 150]])
 
-    def test_pixels_have_a_size(self):
-        point = np.array([[3.0, 3, 3, 3]])
-        assert pairwise_iou(point, point) == 0
-        assert pairwise_iou(point, point, pixel=1) == 1
-
     def test_one_per_image(self):
         costs = np.array([[0.0, 0.1], [0.5, 0.4]])
         pairs = match_one_per_image([0.3, 0.9], costs)
@@ -248,8 +241,3 @@ class TestMatching:
         ours, true = (np.zeros((count, 4, 2)) for count in shape)
         assert keypoint_cost(ours, true, (8, 8)).shape == shape
         assert keypoint_box_iou(ours, true).shape == shape
-
-
-def test_normalized_error():
-    assert normalized_error(57.6, 0.94) == pytest.approx(61.28, abs=0.01)
-    assert normalized_error(57.6, 0) is None

@@ -13,7 +13,6 @@ from mesh_scenes import (
     EHF,
     UBODY,
     Judge,
-    make_scene,
 )
 from mmdet.structures import DetDataSample
 
@@ -42,7 +41,7 @@ top_one = pytest.mark.parametrize(
 
 @pytest.fixture
 def samples(persons) -> list[DetDataSample]:
-    return [make_scene(persons, n, index) for index, n in enumerate(COUNTS)]
+    return [persons(n, index) for index, n in enumerate(COUNTS)]
 
 
 @pytest.fixture(scope='module')
@@ -67,17 +66,8 @@ def _changes(before: dict, after: dict) -> set[str]:
 
 def _own_errors(sample: DetDataSample, persons, parts) -> dict:
     """Errors of the persons of a sample, without the metric."""
-    truth = sample.gt_instances
-    pose = truth.smplx_pose
-    body = persons.layer(
-        betas=truth.smplx_betas,
-        expression=truth.smplx_expression,
-        global_orient=pose[:, :1],
-        body_pose=pose[:, 1:22],
-        left_hand_pose=pose[:, 22:37],
-        right_hand_pose=pose[:, 37:52],
-        jaw_pose=pose[:, 52:],
-    )
+    names = ('smplx_pose', 'smplx_betas', 'smplx_expression')
+    body = persons.body(**{n: sample.gt_instances[n] for n in names})
     ours = sample.pred_instances.vertices.numpy()
     errors = mesh_errors(ours, body.vertices.numpy(), parts)
     return {name: error * 1000 for name, (error, _) in errors.items()}
@@ -297,7 +287,7 @@ def test_no_person_found_no_person_there(judge, persons, samples):
     assert metrics['F1'] == 0
     assert 'NMVE' not in metrics
     assert not set(ERRORS) & set(metrics)
-    metrics = judge(UBODY, [make_scene(persons, 0)])
+    metrics = judge(UBODY, [persons(0)])
     assert metrics['persons'] == metrics['missed'] == 0
 
 
@@ -327,7 +317,7 @@ class TestUBody:
     @pytest.fixture
     def close(self, persons) -> DetDataSample:
         """Somebody whose legs are below the image."""
-        sample = make_scene(persons, 1)
+        sample = persons(1)
         move = torch.tensor([[0.0, 1.4, 3]])
         sample.gt_instances.smplx_transl = move
         return sample
@@ -380,7 +370,7 @@ class TestUBody:
         assert metrics['persons-MPVPE-all'] == 2
 
     def test_cameras_of_persons_come_first(self, judge, persons):
-        sample = make_scene(persons, 2)
+        sample = persons(2)
         # Pixels of the image the network saw, as all labels; of the
         # second person, the camera looks elsewhere.
         sample.gt_instances.cameras = torch.tensor(

@@ -6,16 +6,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mesh_scenes import CAMERA, benchmark
+from mesh_scenes import benchmark
 from mmdet.structures import DetDataSample
-from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
-from toy_persons import SCALE, SIZE
+from toy_persons import make_sample, numbers_of
 
 from aios.body_models import MissingBodyModelError, SMPLXLayer
 from aios.evaluation.functional import MeshPart, part_errors
 from aios.evaluation.metrics import EMDBWorldMetric
-from aios.structures import GT_FIELDS, convert_joints, project_points
 
 PW3D, EMDB = benchmark('pw3d', '3dpw'), benchmark('emdb1', 'emdb')
 EVERY = (PW3D, EMDB)
@@ -29,77 +27,26 @@ def layer(smpl_models) -> SMPLXLayer:
     return SMPLXLayer(smpl_models, flat_hand_mean=True)
 
 
-def make_sample(
+def smpl_sample(
     layer: SMPLXLayer, count: int, img_id: int = 0, path: str = ''
-) -> DetDataSample:
-    """Persons side by side, found exactly where they are."""
+):
+    """A sample with labels of SMPL, which has some of the joints."""
     generator = torch.Generator().manual_seed(img_id)
     pose = torch.rand(count, 72, generator=generator) * 0.6 - 0.3
     pose[:, 66:] = 0
     betas = torch.randn(count, 10, generator=generator)
     body = layer(betas, None, pose[:, :3], pose[:, 3:66])
-    transl = torch.zeros(count, 3)
-    transl[:, 0] = 1.2 * (torch.arange(count) - (count - 1) / 2)
-    transl[:, 2] = 5.0
-    pixels = project_points(
-        body.joints + transl[:, None], torch.from_numpy(CAMERA).float()
-    )
-    sample = DetDataSample(
-        metainfo=dict(
-            img_id=img_id,
-            img_path=path or f'{img_id}.jpg',
-            dataset_name='toy',
-            ori_shape=SIZE,
-            homography_matrix=np.diag((*SCALE, 1.0)),
-        )
-    )
-    points, _ = convert_joints(pixels, 'smplx_144', 'smplx_137')
-    joints, _ = convert_joints(body.joints, 'smplx_144', 'smplx_137')
-    shared = torch.zeros(137)
-    shared[[*range(14), 66]] = 1
-    boxes = torch.cat((pixels.amin(1), pixels.amax(1)), dim=1)
-    scale = torch.tensor(SCALE)
-    known = dict(
-        bboxes=boxes * scale.repeat(2),
-        # joints that SMPL does not have are at 0, and nowhere
-        keypoints=points * scale * shared[:, None],
-        keypoints_visible=shared.expand(count, -1),
-        keypoints3d=(joints - joints[:, :1]) * shared[:, None],
-        keypoints3d_visible=shared.expand(count, -1),
-        smplx_betas_valid=torch.zeros(count),
-        smplx_transl=transl,
-        gender=torch.full((count,), -1),
-    )
-    truth = InstanceData()
-    for name, field in GT_FIELDS.items():
-        default = torch.ones(count, *field.shape, dtype=field.dtype)
-        truth[name] = known.get(name, default)
-    truth.smpl_pose, truth.smpl_betas = pose, betas
-    sample.gt_instances = truth
-    sample.pred_instances = InstanceData(
-        scores=0.9 - 0.1 * torch.arange(count),
-        labels=torch.ones(count, dtype=torch.int64),
-        bboxes=boxes,
-        joints3d=body.joints,
-        joints2d=pixels,
-        vertices=body.vertices,
-        smplx_transl=transl,
-    )
+    unknown = dict(smplx_betas_valid=torch.zeros(count))
+    shared = [*range(14), 66]
+    sample = make_sample(body, img_id, path, shared, **unknown)
+    sample.gt_instances.smpl_pose = pose
+    sample.gt_instances.smpl_betas = betas
     return sample
-
-
-def judge(metric, samples) -> dict[str, float]:
-    evaluator = Evaluator(metric)
-    evaluator.process(list(samples))
-    found = evaluator.evaluate(len(samples))
-    assert np.isfinite(list(found.values())).all()
-    prefix = f'{metric.prefix}/'
-    return {k.removeprefix(prefix): v for k, v in found.items()}
 
 
 @pytest.fixture
 def samples(layer) -> list[DetDataSample]:
-    return [make_sample(layer, n, i) for i, n in enumerate((2, 1))]
+    return [smpl_sample(layer, n, i) for i, n in enumerate((2, 1))]
 
 
 @pytest.fixture(scope='module')
@@ -109,7 +56,7 @@ def body_model(smpl_models) -> dict:
 
 @every_benchmark
 def test_perfect(kind, samples, body_model):
-    metrics = judge(kind(body_model), samples)
+    metrics = numbers_of(kind(body_model), samples)
     for name in (*MESH_ERRORS, *SKELETON_ERRORS):
         assert metrics[name] < 0.05  # mm; the bodies are float32
     assert metrics['persons'] == metrics['matched'] == 3
@@ -126,14 +73,14 @@ def test_rigidly_moved(kind, samples, body_model):
     for sample in samples:
         sample.pred_instances.vertices += torch.tensor((1.0, 2, 3))
         sample.pred_instances.joints3d += torch.tensor((1.0, 2, 3))
-    metrics = judge(kind(body_model), samples)
+    metrics = numbers_of(kind(body_model), samples)
     assert all(metrics[n] < 0.05 for n in (*MESH_ERRORS, *SKELETON_ERRORS))
     turn = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     for sample in samples:
         found = sample.pred_instances
         found.vertices = 1.5 * found.vertices @ turn
         found.joints3d = 1.5 * found.joints3d @ turn
-    metrics = judge(kind(body_model), samples)
+    metrics = numbers_of(kind(body_model), samples)
     for name in (*MESH_ERRORS, *SKELETON_ERRORS):
         assert (metrics[name] < 0.05) == name.startswith('PA-')
 
@@ -149,7 +96,7 @@ def test_missed_persons_and_bystanders(samples, body_model):
     other = second.pred_instances.clone()
     other.bboxes, other.joints2d = other.bboxes + 900, other.joints2d + 900
     second.pred_instances = InstanceData.cat([second.pred_instances, other])
-    metrics = judge(PW3D(body_model), samples)
+    metrics = numbers_of(PW3D(body_model), samples)
     assert metrics['missed'] == 1
     assert metrics['recall'] == pytest.approx(2 / 3)
     assert metrics['predictions'] == 3
@@ -167,12 +114,12 @@ def test_skeleton_needs_no_files(samples, tmp_path):
     for sample in samples:
         sample.pred_instances.joints3d[:, 20] += torch.tensor((0.3, 0, 0))
         del sample.pred_instances.vertices
-    metrics = judge(PW3D(nowhere, surfaces=False), samples)
+    metrics = numbers_of(PW3D(nowhere, surfaces=False), samples)
     assert metrics['MPJPE-skeleton'] == pytest.approx(20, abs=1e-3)
     assert 0 < metrics['PA-MPJPE-skeleton'] <= 300 / 15**0.5
     assert not set(MESH_ERRORS) & set(metrics)
     with pytest.raises(ValueError, match='predictions have no meshes'):
-        judge(PW3D(nowhere), samples)
+        numbers_of(PW3D(nowhere), samples)
 
 
 def test_root(samples, body_model):
@@ -183,7 +130,7 @@ def test_root(samples, body_model):
         pelvis, hips = metric.part.joints[0], metric.part.joints[1:3].mean(0)
         chosen = pelvis if root == 'pelvis' else hips
         np.testing.assert_array_equal(metric.part.root, chosen)
-        metrics[root] = judge(metric, samples)
+        metrics[root] = numbers_of(metric, samples)
     assert set(metrics['pelvis']) == set(metrics['hips'])
     with pytest.raises(ValueError, match="root must be one of.*'knee'"):
         PW3D(root='knee')
@@ -219,16 +166,16 @@ def test_surfaces_after_the_similarity_of_the_joints():
 def test_what_is_missing_is_said(samples, layer, body_model, free_body_dir):
     without = dict(type='SMPLLayer', model_path=str(free_body_dir))
     with pytest.raises(MissingBodyModelError, match='smpl.is.tue.mpg.de'):
-        judge(EMDB(without), samples)
+        numbers_of(EMDB(without), samples)
     with pytest.raises(ValueError, match=r'no camera poses.*meta\.RT'):
-        judge(EMDBWorldMetric(body_model), samples)
+        numbers_of(EMDBWorldMetric(body_model), samples)
     walk = make_walk(layer, 1, 'P1/a')
     walk[0].set_metainfo(dict(img_path='P1/a/images/left.jpg'))
     with pytest.raises(ValueError, match=r'images/left\.jpg: must be named'):
-        judge(EMDBWorldMetric(body_model), walk)
+        numbers_of(EMDBWorldMetric(body_model), walk)
     del samples[0].gt_instances.smpl_pose
     with pytest.raises(ValueError, match='read_smpl=True'):
-        judge(PW3D(body_model), samples)
+        numbers_of(PW3D(body_model), samples)
 
 
 def make_walk(layer, count: int, name: str) -> list[DetDataSample]:
@@ -239,7 +186,7 @@ def make_walk(layer, count: int, name: str) -> list[DetDataSample]:
     """
     samples = []
     for frame in range(count):
-        sample = make_sample(layer, 1, 0, f'{name}/images/{frame:05d}.jpg')
+        sample = smpl_sample(layer, 1, 0, f'{name}/images/{frame:05d}.jpg')
         sample.set_metainfo(dict(img_id=frame, dataset_name=name))
         truth, found = sample.gt_instances, sample.pred_instances
         move = torch.tensor([[0.02 * frame, 0, 0]])
@@ -258,7 +205,7 @@ def test_world(layer, body_model):
     nobody = walks[0][2]
     nobody.pred_instances = nobody.pred_instances[:0]
     samples = [*walks[0], *walks[1]][::-1]
-    metrics = judge(EMDBWorldMetric(body_model), samples)
+    metrics = numbers_of(EMDBWorldMetric(body_model), samples)
     assert metrics['sequences'] == 2
     assert metrics['missed'] == 1
     assert metrics['matched'] == 10
@@ -286,7 +233,7 @@ def test_world_drift(layer, body_model):
         found.smplx_transl = found.smplx_transl + torch.tensor(
             [[0.01 * frame, 0, 0]]
         )
-    metrics = judge(EMDBWorldMetric(body_model), samples)
+    metrics = numbers_of(EMDBWorldMetric(body_model), samples)
     assert metrics['RTE'] == pytest.approx(100 / 6, abs=0.01)
     assert metrics['MPJPE-skeleton'] < 0.05
     assert metrics['W-MPJPE'] == pytest.approx(12.5, abs=0.5)
@@ -302,6 +249,6 @@ def test_feet_that_slide(layer, body_model):
         found.smplx_transl = truth.smplx_transl + torch.tensor(
             [[0.0, 0, 0.005 * frame]]
         )
-    metrics = judge(EMDBWorldMetric(body_model), samples)
+    metrics = numbers_of(EMDBWorldMetric(body_model), samples)
     assert metrics['foot-sliding'] == pytest.approx(5, abs=0.01)
     assert 'RTE' not in metrics  # there is no way

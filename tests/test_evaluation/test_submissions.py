@@ -10,19 +10,13 @@ import zipfile
 import numpy as np
 import pytest
 from toy_agora import NAMES, OTHER, load_tool
+from toy_persons import numbers_of
 
 from aios.evaluation.agora import check_person, parse_name
 from aios.evaluation.agora.layout import PARAMETERS
 from aios.evaluation.metrics import AGORASubmission, BEDLAMSubmission
 from aios.utils.portable_pickle import dump_pickle
 from aios.utils.safe_io import load_pickle
-
-
-def submit(metric, samples):
-    for sample in samples:
-        metric.process(None, [sample])
-    result = metric.evaluate(len(samples))
-    return {k.split('/')[1]: v for k, v in result.items()}
 
 
 @pytest.fixture
@@ -50,7 +44,7 @@ def bedlam(sample, number):
 
 
 def test_agora(toy, out, check):
-    assert submit(AGORASubmission(str(out)), toy.samples()) == {
+    assert numbers_of(AGORASubmission(str(out)), toy.samples()) == {
         'images': 4,
         'images-without-persons': 1,
         'persons': 5,
@@ -85,7 +79,7 @@ def test_agora(toy, out, check):
 
 
 def test_content_of_parameters(toy, out):
-    submit(AGORASubmission(str(out)), toy.samples())
+    numbers_of(AGORASubmission(str(out)), toy.samples())
     person = load_pickle(out / f'predictions/{NAMES[0]}_personId_1.pkl')
     assert set(person) == {'joints', 'params'}
     shapes = {k: v.shape for k, v in person['params'].items()}
@@ -118,7 +112,7 @@ def test_content_of_parameters(toy, out):
 def test_small_images_have_large_keypoints(toy, tmp_path):
     for name, size in (('large', (2160, 3840)), ('small', (720, 1280))):
         metric = AGORASubmission(str(tmp_path / name))
-        submit(metric, toy.samples(size))
+        numbers_of(metric, toy.samples(size))
     file = f'predictions/{NAMES[0]}_personId_0.pkl'
     large, small = (
         load_pickle(tmp_path / n / file) for n in ('large', 'small')
@@ -130,7 +124,7 @@ def test_persons_are_numbered_by_score(toy, out):
     sample = toy.sample(NAMES[0])
     persons = sample['pred_instances']
     persons.scores[:] = persons.scores[[1, 2, 0]]  # 0.8, 0.7, 0.9
-    submit(AGORASubmission(str(out), score_thr=0.75), [sample])
+    numbers_of(AGORASubmission(str(out), score_thr=0.75), [sample])
     joints = [
         load_pickle(out / f'predictions/{NAMES[0]}_personId_{k}.pkl')['joints']
         for k in (0, 1)
@@ -143,7 +137,7 @@ def test_persons_are_numbered_by_score(toy, out):
 
 def test_bedlam(toy, out, check):
     samples = [bedlam(toy.sample(NAMES[0]), 0), bedlam(toy.sample(OTHER), 1)]
-    assert submit(BEDLAMSubmission(str(out)), samples)['persons'] == 4
+    assert numbers_of(BEDLAMSubmission(str(out)), samples)['persons'] == 4
     files = sorted(p.name for p in (out / 'predictions').iterdir())
     assert files == [
         *(f'scene_0_frameID_seq_07_0005_personId_{k}.pkl' for k in range(3)),
@@ -177,18 +171,18 @@ def test_same_bytes_every_time(toy, tmp_path):
     archives = []
     for name, step in (('a', 1), ('b', -1)):
         metric = AGORASubmission(str(tmp_path / name), variant='verts')
-        submit(metric, toy.samples()[::step])
+        numbers_of(metric, toy.samples()[::step])
         archives.append((tmp_path / name / 'predictions.zip').read_bytes())
     assert archives[0] == archives[1]
     assert len(archives[0]) > 1e5
 
 
 def test_never_mixed_with_older_files(toy, out):
-    submit(AGORASubmission(str(out)), toy.samples())
+    numbers_of(AGORASubmission(str(out)), toy.samples())
     with pytest.raises(FileExistsError, match='overwrite=True'):
         AGORASubmission(str(out))
     metric = AGORASubmission(str(out), overwrite=True)
-    submit(metric, [toy.sample(NAMES[1], [0])])
+    numbers_of(metric, [toy.sample(NAMES[1], [0])])
     files = [p.name for p in (out / 'predictions').iterdir()]
     assert files == [f'{NAMES[1]}_personId_0.pkl']
     archive = zipfile.ZipFile(out / 'predictions.zip')
@@ -221,7 +215,7 @@ def test_nothing_is_left_of_a_broken_run(toy, out):
 def test_broken_predictions_are_left_out_and_counted(toy, out, check, field):
     samples = toy.samples()
     samples[0]['pred_instances'][field][0] = float('nan')
-    counts = submit(AGORASubmission(str(out)), samples)
+    counts = numbers_of(AGORASubmission(str(out)), samples)
     assert counts['persons'] == 4
     assert counts['predictions-not-finite'] == 1
     # The next best is the first.
@@ -233,18 +227,18 @@ def test_broken_predictions_are_left_out_and_counted(toy, out, check, field):
 def test_metric_can_be_used_again(toy, out):
     metric = AGORASubmission(str(out), overwrite=True)
     for _ in range(2):
-        assert submit(metric, toy.samples())['persons'] == 5
+        assert numbers_of(metric, toy.samples())['persons'] == 5
 
 
 def test_repeated_image_counts_once(toy, out):
     samples = [*toy.samples(), toy.samples()[0]]
-    assert submit(AGORASubmission(str(out)), samples)['persons'] == 5
+    assert numbers_of(AGORASubmission(str(out)), samples)['persons'] == 5
 
 
 def test_two_images_of_one_name_are_refused(toy, out):
     samples = [toy.sample(NAMES[0]), toy.sample(NAMES[0], size=(720, 1280))]
     with pytest.raises(ValueError, match='have the same submission name'):
-        submit(AGORASubmission(str(out)), samples)
+        numbers_of(AGORASubmission(str(out)), samples)
     assert not out.exists()
 
 
@@ -414,7 +408,7 @@ def test_no_submission(tmp_path, capsys, content):
 
 
 def test_damaged_archive(tmp_path, toy, check):
-    submit(AGORASubmission(str(tmp_path / 'x')), toy.samples())
+    numbers_of(AGORASubmission(str(tmp_path / 'x')), toy.samples())
     path = tmp_path / 'x/predictions.zip'
     data = bytearray(path.read_bytes())
     data[400:450] = bytes(50)

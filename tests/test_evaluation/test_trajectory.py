@@ -10,7 +10,6 @@ from scipy.spatial.transform import Rotation
 from aios.evaluation.functional import (
     foot_sliding,
     jitter,
-    procrustes_align,
     root_trajectory_error,
     world_errors,
 )
@@ -78,14 +77,6 @@ def test_root_trajectory():
     error = root_trajectory_error(ours, true)
     np.testing.assert_allclose(error, (0.5, 0, 0.5), atol=1e-12)
     assert root_trajectory_error(ours, np.zeros((3, 3))) is None
-
-
-def test_alignment_without_scale():
-    transform = procrustes_align(3 * CROSS, CROSS, with_scale=False)
-    assert transform.scale == 1
-    np.testing.assert_allclose(transform.rotation, np.eye(3), atol=1e-12)
-    # centers 3/4 and 1/4 of each axis
-    np.testing.assert_allclose(transform.translation, (-0.5,) * 3)
 
 
 @pytest.mark.parametrize('fps', [30, 10])
