@@ -84,6 +84,20 @@ def test_two_parts_within_an_epoch(train, losses, tmp_path, infinite):
     assert len(losses(tmp_path / 'whole')) == STEPS
 
 
+def test_two_parts_without_a_seed(train, losses, tmp_path):
+    """The second one takes that of the first, also for its images."""
+    parts, whole = tmp_path / 'parts', tmp_path / 'whole'
+    options = '--cfg-options', 'randomness.seed=None', 'train_cfg.max_epochs=1'
+    train('--work-dir', parts, *options)
+    train('--work-dir', parts, '--resume', *options, 'train_cfg.max_epochs=2')
+    meta = torch.load(parts / 'epoch_2.pth', weights_only=False)['meta']
+    train(
+        *('--work-dir', whole, '--cfg-options', 'train_cfg.max_epochs=2'),
+        f'randomness.seed={meta["seed"]}',
+    )
+    assert losses(parts) == losses(whole)
+
+
 def test_checkpoints_in_another_folder(train, losses, whole, tmp_path):
     """MMEngine's ``out_dir``, for instance on a larger disk."""
     work_dir = tmp_path / 'elsewhere'

@@ -26,6 +26,19 @@ class StepSeedHook(Hook):
 
     priority = 'LOWEST'
 
+    def before_run(self, runner: Runner) -> None:
+        """Remember the seed with which the data loader was built."""
+        self._seed = runner.seed
+
+    def before_train(self, runner: Runner) -> None:
+        """Continue with the images of a resumed training without a seed.
+
+        MMEngine reads its random seed after the sampler was built.
+        """
+        sampler: Any = runner.train_dataloader.batch_sampler.sampler
+        if getattr(sampler, 'seed', None) == self._seed:
+            sampler.seed = runner.seed
+
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
