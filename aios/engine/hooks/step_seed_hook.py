@@ -26,18 +26,19 @@ class StepSeedHook(Hook):
 
     priority = 'LOWEST'
 
-    def before_run(self, runner: Runner) -> None:
-        """Remember the seed with which the data loader was built."""
-        self._seed = runner.seed
+    def after_load_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let the sampler continue with the seed of a resumed training.
 
-    def before_train(self, runner: Runner) -> None:
-        """Continue with the images of a resumed training without a seed.
-
-        MMEngine reads its random seed after the sampler was built.
+        MMEngine reads the seed after the sampler was built.
         """
+        seed = (checkpoint.get('meta') or {}).get('seed')
+        if not runner._resume or seed is None:
+            return
         sampler: Any = runner.train_dataloader.batch_sampler.sampler
-        if getattr(sampler, 'seed', None) == self._seed:
-            sampler.seed = runner.seed
+        if getattr(sampler, 'seed', None) == runner.seed:
+            sampler.seed = seed
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
