@@ -17,6 +17,7 @@ from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
 from torch import distributed
 
+from aios.engine.hooks import ResumeFallbackHook
 from aios.models.checkpoints import install_loader
 
 # Must precede the reading of configs with `_base_ = 'aios::...'`.
@@ -150,9 +151,13 @@ def build_runner(config: Config) -> Runner:
     """
     _reject_unsupported(config)
     install_loader()
-    if 'runner_type' in config:
-        return RUNNERS.build(config)
-    return Runner.from_cfg(config)
+    is_other = 'runner_type' in config
+    runner = RUNNERS.build(config) if is_other else Runner.from_cfg(config)
+    for hook in runner.hooks:
+        if isinstance(hook, ResumeFallbackHook):
+            # FlexibleRunner calls it only after it has read a checkpoint.
+            hook.before_run(runner)
+    return runner
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -182,14 +183,14 @@ def _losses(folder: Path) -> dict[int, tuple[float, float]]:
 
 
 def test_training_and_resuming(tmp_path: Path, tool: ModuleType):
-    """FlexibleRunner, clipping, checkpoints: as without FSDP."""
+    """FlexibleRunner, clipping, checkpoints, damage: as without FSDP."""
     toy = Path(__file__).with_name('toy_config_fsdp.py')
     plain, pieces, again = (tmp_path / x for x in ('plain', 'pieces', 'again'))
     clip = 'optim_wrapper.clip_grad.max_norm=0.1'
 
     def train(folder: Path, config: Path, *options: str) -> None:
         changes = '--cfg-options', *QUICKLY, *options
-        words = '--work-dir', str(folder), *changes
+        words = '--work-dir', str(folder), '--resume', *changes
         run_group(2, _train, tmp_path, tool, config, *words)
 
     train(plain, TOYS / 'toy_config.py', clip)
@@ -199,8 +200,9 @@ def test_training_and_resuming(tmp_path: Path, tool: ModuleType):
     for step, (loss, norm) in _losses(plain).items():
         assert losses[step] == pytest.approx((loss, norm), rel=1e-5)
     assert max(norm for _, norm in losses.values()) > 1, 'clipping matters'
-    start = f'load_from={pieces / "epoch_2.pth"}'
-    train(again, toy, 'resume=True', start)
+    shutil.copytree(pieces, again)
+    (again / 'epoch_3.pth').write_bytes(b'damaged')
+    train(again, toy)
     for step, numbers in _losses(again).items():
         assert numbers == pytest.approx(losses[step], rel=1e-5)
     assert set(_losses(again)) == {5, 6}
