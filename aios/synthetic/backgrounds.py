@@ -13,6 +13,7 @@ import numpy as np
 from aios.synthetic.textures import FLOORS, WALLS, Texture, panorama, texture
 from aios.synthetic.views import View
 from aios.utils.folders import visible_paths
+from aios.utils.images import imread
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 _FAR = 60.0
@@ -355,7 +356,7 @@ def photo_background(
     Raises:
         ValueError: If the file is not a readable image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = imread(path)
     if image is None:
         raise ValueError(f'background {path} cannot be read as an image')
     h, w = image.shape[:2]

@@ -18,6 +18,7 @@ from aios.synthetic.lighting import Lighting
 from aios.synthetic.textures import smooth_noise
 from aios.synthetic.views import View
 from aios.utils.folders import visible_paths
+from aios.utils.images import imread
 
 _BRIGHTEST = 40.0  # times the median; limits the sun
 _GAMMA = 1 / 2.2
@@ -225,7 +226,7 @@ def _basis(directions: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _read(path: Path) -> Panorama:
-    image = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    image = imread(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if image is None or image.dtype != np.float32:
         raise ValueError(f'panorama {path} cannot be read as a Radiance file')
     rows, columns = image.shape[:2]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 TRACEBACK_ENV = 'AIOS_TRACEBACK'
-_STEPS = ('run_epoch', 'run_iter')  # methods of MMEngine's loops
+# Methods of MMEngine's loops, and of training loops of projects.
+_STEPS = ('run_epoch', 'run_iter', 'train_step')
 
 
 @contextmanager

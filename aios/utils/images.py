@@ -8,6 +8,7 @@ before it notices that the data is missing. So the header is checked first.
 from __future__ import annotations
 
 import io
+import os
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -78,6 +79,24 @@ def _read_heif(stream: BinaryIO) -> Any:
         stream.seek(0)
         return HeifImageFile(stream)
     return None
+
+
+def imread(
+    path: str | os.PathLike, flags: int = cv2.IMREAD_COLOR
+) -> np.ndarray | None:
+    """Read a trusted image as :func:`cv2.imread` does.
+
+    On Windows, that function cannot open names with all characters.
+
+    Args:
+        path: The file.
+        flags: Flags of :func:`cv2.imdecode`.
+
+    Returns:
+        ``(H, W, 3)`` uint8 BGR by default; None if it is not an image.
+    """
+    content = np.fromfile(path, np.uint8)
+    return cv2.imdecode(content, flags) if content.size else None
 
 
 def decode_image(

@@ -18,7 +18,7 @@ def write_image(
     """Write an RGB image; the file appears only when it is complete.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
+        image (np.ndarray): (H, W, 3) RGB; uint8, or float32 for ``.hdr``.
         path (str): The file; its suffix determines the format, e.g. ``.jpg``.
             Missing folders are made.
         overwrite (bool): Replace an existing file.

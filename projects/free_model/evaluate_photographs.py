@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,14 @@ from photograph_scores import (
 
 from aios.apis import AiOSInferencer, OnnxInferencer
 from aios.apis.cli import add_runtime_options, runtime_options
-from aios.models.checkpoints import CheckpointError
 from aios.results import FrameResult
-from aios.runtime import OnnxError
 from aios.structures.joint_names import SMPLX_144_NAMES
+from aios.utils.command_line import (
+    add_json_option,
+    errors_in_one_line,
+    make_parser,
+)
+from aios.utils.safe_io import named_errors
 
 # COCO's 17 keypoints start with the head and continue in the order of JOINTS.
 COCO_JOINTS = slice(5, 17)
@@ -91,12 +94,10 @@ def make_inferencer(
     return AiOSInferencer(args.model, args.weights, args.device, **common)
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'judge', type=Path, help='output file of mediapipe_persons.py'
     )
@@ -109,17 +110,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--score-thr', type=float, default=0.3)
     parser.add_argument('--device', default='cpu')
     add_runtime_options(parser)
-    parser.add_argument(
-        '--json', type=Path, help='also write the numbers to this file'
-    )
+    add_json_option(parser)
     args = parser.parse_args(argv)
-    if not args.judge.is_file():
-        sys.exit(f'error: {args.judge}: no such file')
-    images = json.loads(args.judge.read_text())['images']
-    try:
-        inferencer = make_inferencer(args)
-    except (CheckpointError, OnnxError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    with named_errors(args.judge):
+        images = json.loads(args.judge.read_text())['images']
+    inferencer = make_inferencer(args)
     paths = [str(args.judge.parent / image['file']) for image in images]
     results = inferencer.stream(paths)
     compared = [

@@ -23,6 +23,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from aios.models.checkpoints import read_checkpoint
+from aios.utils.command_line import add_overwrite_option, errors_in_one_line
 from aios.utils.safe_io import atomic_write
 
 CONFIG = Path(__file__).parents[2] / 'configs/aios/aios_s.py'
@@ -82,6 +83,7 @@ def export(
     return hashlib.sha256(data).hexdigest()
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
@@ -90,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('sources', type=Path, nargs='+')
     parser.add_argument('--lifter', type=Path, required=True)
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--overwrite', action='store_true')
+    add_overwrite_option(parser, 'an existing file')
     args = parser.parse_args(argv)
     digest = export(args.sources, args.lifter, args.out, args.overwrite)
     print(f'{args.out}: sha256 {digest}')

@@ -14,7 +14,6 @@ was chosen on these images except the two of
 from __future__ import annotations
 
 import hashlib
-import sys
 import tarfile
 import urllib.request
 from collections.abc import Iterator
@@ -78,10 +77,7 @@ ARCHIVES = (
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     kinds = {kind: partial(images, kind) for kind in ('persons', 'empty')}
-    try:
-        collect(__doc__, kinds, argv)
-    except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    collect(__doc__, kinds, argv)
 
 
 def images(kind: str, folder: Path) -> Iterator[tuple[str, np.ndarray]]:

@@ -17,13 +17,16 @@ import base64
 import hashlib
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from aios.utils.command_line import errors_in_one_line
+from aios.utils.optional import import_optional
+from aios.visualization import write_image
 
 PACKAGE = '@pmndrs/assets@1.7.0'
 SHA512 = (
@@ -44,13 +47,13 @@ def fetch(folder: Path) -> Path:
         The archive.
 
     Raises:
-        RuntimeError: If npm is missing or fails.
+        ValueError: If npm is missing or fails.
     """
     command = ['npm', 'pack', '--silent', PACKAGE]
     try:
         subprocess.run(command, cwd=folder, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
-        raise RuntimeError(f'{" ".join(command)} failed: {error}') from None
+        raise ValueError(f'{" ".join(command)} failed: {error}') from None
     return next(folder.glob('*.tgz'))
 
 
@@ -58,10 +61,10 @@ def check(archive: Path) -> None:
     """Verifies that an archive is the published one.
 
     Raises:
-        RuntimeError: If its hash differs.
+        ValueError: If its hash differs.
     """
     if hashlib.sha512(archive.read_bytes()).hexdigest() != SHA512:
-        raise RuntimeError(
+        raise ValueError(
             f'{archive}: SHA-512 differs from that of the published {PACKAGE}'
         )
 
@@ -75,12 +78,12 @@ def read_exr(data: bytes) -> np.ndarray:
     Returns:
         ``(H, W, 3)`` float32 linear RGB.
     """
-    import OpenEXR  # optional: DWAB is not in OpenCV's wheels
-
+    # DWAB is not in OpenCV's wheels.
+    open_exr = import_optional('OpenEXR', 'OpenEXR', 'reading panoramas')
     with tempfile.NamedTemporaryFile(suffix='.exr') as file:
         file.write(data)
         file.flush()
-        channels = OpenEXR.File(file.name).channels()
+        channels = open_exr.File(file.name).channels()
         pixels = channels['RGB' if 'RGB' in channels else 'RGBA'].pixels
     return np.ascontiguousarray(pixels[..., :3], np.float32)
 
@@ -127,21 +130,20 @@ def convert(archive: Path, out: Path) -> int:
                 continue
             text = re.search(rb'base64,([A-Za-z0-9+/=]+)', stream.read())
             if text is None:
-                raise RuntimeError(
+                raise ValueError(
                     f'{archive}: {member.name} is not an EXR image'
                 )
             image = mend(read_exr(base64.b64decode(text[1])))
             kind = 'held_out' if match[1] in HELD_OUT else 'train'
             path = out / kind / f'{match[1]}.hdr'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not cv2.imwrite(str(path), image[..., ::-1]):
-                raise RuntimeError(f'{path} cannot be written')
+            write_image(image, path, overwrite=True)
             count += 1
     return count
 
 
-def main() -> int:
-    """Runs the command; returns the exit status."""
+@errors_in_one_line()
+def main() -> None:
+    """Runs the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help='output folder')
     parser.add_argument(
@@ -150,23 +152,12 @@ def main() -> int:
         help=f'local file of {PACKAGE} (default: download it with npm)',
     )
     args = parser.parse_args()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            archive = args.archive or fetch(Path(folder))
-            check(archive)
-            count = convert(archive, args.out)
-    except ImportError:
-        print(
-            'error: OpenEXR is not installed: pip install OpenEXR',
-            file=sys.stderr,
-        )
-        return 1
-    except (OSError, RuntimeError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        archive = args.archive or fetch(Path(folder))
+        check(archive)
+        count = convert(archive, args.out)
     print(f'{args.out}: {count} panoramas')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

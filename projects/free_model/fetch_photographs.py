@@ -14,7 +14,6 @@ without persons: animals, plants, objects, streets, wallpapers.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from aios.apis.images import read_image
+from aios.utils.command_line import errors_in_one_line, make_parser
+from aios.visualization import write_image
 
 FRAME_INTERVAL = 40  # of the video vtest.avi, 10 frames a second
 LONG_SIDE = 1280  # pixels; larger photographs are downscaled
@@ -73,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     collect(__doc__, kinds, argv)
 
 
+@errors_in_one_line()
 def collect(
     description: str | None,
     kinds: Mapping[str, Callable[[Path], Iterator[tuple[str, np.ndarray]]]],
@@ -89,10 +93,7 @@ def collect(
     Raises:
         SystemExit: If the output folder exists.
     """
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(description)
     parser.add_argument('out', type=Path, help='output folder; must not exist')
     out = parser.parse_args(argv).out
     if out.exists():
@@ -117,8 +118,7 @@ def _save(images: Iterator[tuple[str, np.ndarray]], folder: Path) -> int:
             image = cv2.resize(
                 image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
             )
-        if not cv2.imwrite(str(folder / f'{name}.png'), image):
-            sys.exit(f'error: {name}.png cannot be written')
+        write_image(image[..., ::-1], folder / f'{name}.png')
     return len(list(folder.iterdir()))
 
 
@@ -155,12 +155,9 @@ def _of_packages(
     for package, (folder, names) in packages.items():
         root = _unpack(package, temporary) / folder
         for name in names.split():
-            image = cv2.imread(str(root / name))
-            if image is None:
-                sys.exit(f'error: package {package} has no image {name}')
             parts = Path(name).with_suffix('').parts
             stem = parts[0] if 'contents' in parts else parts[-1]
-            yield stem, image
+            yield stem, read_image(root / name)[0]
 
 
 def _unpack(package: str, temporary: Path) -> Path:

@@ -125,7 +125,9 @@ def share_inside(bbox: np.ndarray, others: np.ndarray) -> float:
 
 def judge_image(pose: Any, image: dict[str, Any], root: Path) -> dict:
     """Classify the candidates of an image as persons or doubtful."""
-    pixels = cv2.imread(str(root / image['file']))
+    # cv2.imread fails for other characters than ASCII on Windows.
+    data = np.fromfile(root / image['file'], np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if pixels is None:
         sys.exit(f'error: {root / image["file"]}: cannot be read as an image')
     persons: list[dict[str, Any]] = []

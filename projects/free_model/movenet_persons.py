@@ -14,10 +14,8 @@ Images in a folder named ``empty`` have no persons; MoveNet is not applied.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -28,10 +26,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from aios.apis.images import read_image
 from aios.models import MoveNet
 from aios.models.backbones.movenet import HeatMapHead
-from aios.models.checkpoints import read_checkpoint
+from aios.models.checkpoints import check_state_dict, read_checkpoint
 from aios.structures.boxes import box_iou
+from aios.utils.command_line import errors_in_one_line, make_parser
 from aios.utils.folders import visible_paths
 from aios.utils.safe_io import atomic_write
 
@@ -64,6 +64,7 @@ class MoveNetMultiPose(MoveNet):
         self.requires_grad_(False)
         if checkpoint:
             weights = read_checkpoint(checkpoint)['state_dict']
+            check_state_dict(self, weights)
             self.load_state_dict(weights, strict=True)
 
     def head_maps(self, x: Tensor) -> dict[str, Tensor]:
@@ -198,9 +199,7 @@ def describe(
         path: The image.
         root: Folder that its name is relative to.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        sys.exit(f'error: {path}: cannot be read as an image')
+    image, _ = read_image(path)
     persons: list[Person] = []
     if path.parent.name != 'empty':
         persons = find_persons(model, image, MIN_SCORE)
@@ -218,19 +217,19 @@ def describe(
     )
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('photos', type=Path, help='folder of PNG files')
     parser.add_argument('out', type=Path, help='JSON file to write')
     args = parser.parse_args(argv)
+    if args.out.exists():
+        parser.error(f'{args.out}: must be a new file')
     paths = visible_paths(args.photos, '**/*.png')
     if not paths:
-        sys.exit(f'error: {args.photos}: contains no PNG files')
+        raise FileNotFoundError(f'{args.photos}: contains no PNG files')
     model = MoveNetMultiPose(args.checkpoint).eval()
     root = args.out.parent
     images = [describe(model, path, root) for path in paths]

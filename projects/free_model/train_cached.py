@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 import time
@@ -37,6 +36,7 @@ import torch
 from cached_data import ALONE, CachedData
 from mmengine.config import Config
 from mmengine.dist import all_reduce_params
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from optimizers import Optimizers
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ from tuned_blocks import recompute, unfreeze
 from aios.apis.dist_context import DistContext
 from aios.models.checkpoints import read_checkpoint
 from aios.registry import MODELS
+from aios.utils.command_line import errors_in_one_line
 
 _BACKBONE = 'backbone.'
 
@@ -327,12 +328,10 @@ def run(args: argparse.Namespace) -> None:
     processes = DistContext()
     if 'WORLD_SIZE' in os.environ:
         processes = DistContext.join()
-    device = args.device
-    if device == 'cuda':
-        device = processes.device or device
+    device = processes.device(args.device) or args.device
     config = Config.fromfile(args.config)
     init_default_scope('aios')
-    logging.getLogger('mmengine').setLevel(logging.WARNING)
+    MMLogger.get_current_instance().setLevel('WARNING')
     if args.backbone is not None:
         config.model.backbone.init_cfg = _pretrained(args.backbone)
     elif args.weights is None:
@@ -407,4 +406,5 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == '__main__':
-    run(build_parser().parse_args())
+    with errors_in_one_line():
+        run(build_parser().parse_args())

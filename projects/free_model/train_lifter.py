@@ -34,6 +34,7 @@ from aios.structures import (
 )
 from aios.synthetic.bodies import sample_shape
 from aios.synthetic.poses import sample_pose
+from aios.utils.command_line import errors_in_one_line
 
 NUM_JOINTS = 22
 NUM_SHAPES = 256
@@ -275,6 +276,7 @@ class Training:
         self.step = content['step']
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(

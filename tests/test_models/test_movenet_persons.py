@@ -93,3 +93,22 @@ def test_one_person_at_two_sizes_is_one(maps, monkeypatch):
     persons = PERSONS.find_persons(Scripted(maps, large), image, min_score=0.1)
     assert len(persons) == 1
     assert persons[0].bbox.tolist() == pytest.approx([42, 12, 74, 76])
+
+
+@pytest.mark.parametrize(
+    ('out', 'photos', 'message'),
+    [
+        ('persons.json', '.', 'persons.json: must be a new file'),
+        ('new.json', 'none', 'none: contains no PNG files'),
+        ('new.json', '.', 'all.safetensors: no such checkpoint file'),
+    ],
+)
+def test_errors_come_first(
+    tmp_path, monkeypatch, capsys, out, photos, message
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ('persons.json', 'a.png'):
+        (tmp_path / name).touch()
+    with pytest.raises(SystemExit) as caught:
+        PERSONS.main(['all.safetensors', photos, out])
+    assert message in f'{caught.value} {capsys.readouterr().err}'

@@ -422,6 +422,24 @@ def test_features_of_random_weights_are_refused(
         train_cached.run(train_cached.build_parser().parse_args(args))
 
 
+def test_it_trains_on_the_device(
+    train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
+):
+    devices = []
+
+    def start(config: Config, state: Path, device: str, *args: object):
+        devices.append(device)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_cached, 'Training', start)
+        for device in ('cpu', 'cuda'):
+            options = '--state', tmp_path, '--device', device
+            with pytest.raises(KeyboardInterrupt):
+                run(train_cached, config, data, *options)
+    assert devices == ['cpu', 'cuda']
+
+
 def test_too_few_images(
     train_cached: ModuleType, config: Path, data: Path, tmp_path: Path
 ):

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 from fuzz.harness import Reader, run_cases
+from PIL import Image
 from script_loader import run_python
 
-from aios.utils.images import decode_image
+from aios.utils.images import decode_image, imread
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), 'u1')
 
@@ -51,6 +52,19 @@ def test_formats(suffix: str) -> None:
     expected = cv2.imdecode(content, cv2.IMREAD_COLOR)
     image = decode_image(content.tobytes(), 'a')
     np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_imread_is_that_of_opencv(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = tmp_path / 'ü 猫.jpg'
+    Image.fromarray(PIXELS).save(path, exif=exif)
+    expected = cv2.imread(str(path))
+    assert expected.shape[0] == (60 if orientation == 6 else 40)
+    np.testing.assert_array_equal(imread(path), expected)
+    path.write_bytes(b'')
+    assert imread(path) is None
 
 
 def test_common_formats_are_read_without_all_plugins(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from aios.utils.command_line import (
     number,
 )
 from aios.utils.folders import visible_paths
+from aios.utils.images import decode_image
 from aios.utils.safe_io import (
     CorruptFileError,
     atomic_write,
@@ -39,9 +40,7 @@ def rotate(source: Path, target: Path) -> bool:
     """Write one rotated image; False if it exists."""
     if target.exists():
         return False
-    image = cv2.imread(str(source), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f'{source}: cannot be decoded')
+    image = decode_image(source.read_bytes(), str(source))
     turned = cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
     _, data = cv2.imencode('.png', turned)
     with atomic_write(target) as stream:
