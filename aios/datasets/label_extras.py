@@ -40,8 +40,8 @@ def person_cameras(
 def image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:
     """Cameras of images.
 
-    An image whose persons have different cameras (virtual cameras of crops)
-    has none.
+    An image whose persons have different cameras (virtual cameras of crops),
+    or without persons, has none.
 
     Args:
         cameras: ``(P, 4)``, see :func:`person_cameras`.
@@ -50,13 +50,16 @@ def image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:
     Returns:
         ``(M, 4)``, NaN without a camera.
     """
-    first = cameras[image_rows[:, 0]]
     counts = image_rows[:, 1] - image_rows[:, 0]
-    same = np.isclose(cameras, np.repeat(first, counts, axis=0)).all(axis=1)
-    if len(image_rows):
-        shared = np.logical_and.reduceat(same, image_rows[:, 0])
-        first[~shared] = np.nan
-    return first
+    start = image_rows[counts > 0, 0]
+    first = cameras[start]
+    same = np.repeat(first, counts[counts > 0], axis=0)
+    same = np.isclose(cameras, same).all(axis=1)
+    if len(start):
+        first[~np.logical_and.reduceat(same, start)] = np.nan
+    shared = np.full((len(image_rows), 4), np.nan)
+    shared[counts > 0] = first
+    return shared
 
 
 def _per_row(

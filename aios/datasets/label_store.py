@@ -33,7 +33,7 @@ from aios.utils.locking import file_lock
 
 from .label_options import LabelTable
 
-STORE_VERSION = 11
+STORE_VERSION = 12
 """Increase it when the meaning of a column changes."""
 
 _META = 'meta.json'

@@ -123,23 +123,28 @@ def block_labels(
     clear_unlabeled(columns, body_model_of(data))
 
     keep, dropped = _drop_rows(columns, paths, data, options)
-    kept_images, image_rows = index_images(image[keep], len(block.counts))
-    cameras = person_cameras(data, rows[keep], sizes[keep])
-    ignored = {}
+    is_crowd = np.zeros(len(rows), bool)
     if options.ignore_crowds:
         is_crowd = crowds(_meta_values(data, 'iscrowd', rows), len(rows))
         is_crowd &= columns['bbox_valid']
+    kept_images, image_rows = index_images(
+        image[keep], len(block.counts), image[is_crowd]
+    )
+    cameras = person_cameras(data, rows[keep], sizes[keep])
+    ignored = {}
+    if options.ignore_crowds:
         ignored = crowd_columns(
             is_crowd, image, columns['bboxes'], kept_images
         )
+    first = np.searchsorted(image, kept_images)
     columns = {name: value[keep] for name, value in columns.items()} | ignored
     columns.pop('bbox_valid')
     if block.with_cameras:
         columns['cameras'] = cameras.astype(np.float32)
     columns |= {
-        'image_path': paths[keep][image_rows[:, 0]],
+        'image_path': paths[first],
         'image_index': kept_images,
-        'image_size': sizes[keep][image_rows[:, 0]],
+        'image_size': sizes[first],
         'image_rows': image_rows,
         'image_camera': image_cameras(cameras, image_rows),
     }
@@ -461,10 +466,14 @@ def non_finite_rows(
 
 
 def index_images(
-    image: np.ndarray, count: int
+    image: np.ndarray, count: int, others: np.ndarray | tuple = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images that have persons, and the ``[start, end)`` of each."""
+    """Images that have persons, or are among others, and their persons.
+
+    Returns:
+        Their numbers, ascending, and the ``[start, end)`` of each.
+    """
     persons = np.bincount(image, minlength=count)
-    kept = np.flatnonzero(persons)
+    kept = np.union1d(np.flatnonzero(persons), others).astype(np.int64)
     ends = np.cumsum(persons[kept])
     return kept, np.stack((ends - persons[kept], ends), axis=1)

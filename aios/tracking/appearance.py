@@ -39,10 +39,12 @@ def with_appearance(frame: FrameResult, image: np.ndarray) -> FrameResult:
 
     Returns:
         The frame with ``appearance`` ``(n, P, B)``: each part sums to 1, or is
-        0 where the part is outside the image.
+        0 where the part is outside the image or behind the camera.
     """
     joints = frame.instances['joints2d'].astype(np.float64)
     joints *= np.divide(image.shape[1::-1], frame.size)
+    # Behind the camera pixels are mirrored, and may be inside the image.
+    joints[frame.instances['joints3d'][..., 2] < 0] = np.nan
     histograms = np.zeros((len(frame), _PARTS, _BINS))
     for row, person in enumerate(joints):
         for part, points in enumerate((_torso(person), _thighs(person))):

@@ -152,6 +152,23 @@ def test_coco_takes_annotated_joints_and_no_3d(toy, arrays):
     assert labels['keypoints_visible'].all()
 
 
+def test_images_with_nothing_but_crowds(toy, arrays):
+    """Predictions beside the crowd are wrong there, as in COCO."""
+    arrays['meta']['iscrowd'] = [0, 1, 1, 0, 0, 0]
+    options = dict(drop_rules=('crowd',), ignore_crowds=True)
+    files = toy()
+    dataset = files.open(test_mode=True, **options)
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert [info['img_path'][-5] for info in infos] == ['0', '1', '2']
+    persons = [len(info['instances_arrays']['labels']) for info in infos]
+    assert persons == [1, 0, 3]
+    assert [len(info['ignored_bboxes']) for info in infos] == [1, 1, 0]
+    assert ['cam_K' in info for info in infos] == [True, False, True]
+    assert len(files.open(**options)) == 2
+    options['filter_cfg'] = {'min_persons': 0}
+    assert len(files.open(**options)) == 3
+
+
 def test_zero_expressions_of_bedlam_supervise_as_published(toy, arrays):
     arrays['smplx']['expression'][:] = 0
     files = toy()

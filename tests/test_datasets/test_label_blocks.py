@@ -33,7 +33,7 @@ def drop(content):
 
 
 def crowd(content):
-    content['meta']['iscrowd'] = [0, 1, 0, 0, 1, 0]
+    content['meta']['iscrowd'] = [0, 1, 1, 0, 1, 0]
 
 
 def same_boxes(content):

@@ -57,6 +57,14 @@ def test_parts_outside_the_image_have_no_color():
     assert len(with_appearance(standing(), dressed())) == 0
 
 
+def test_parts_behind_the_camera_have_no_color():
+    """Their pixels are mirrored."""
+    frame = standing(40)
+    frame.instances['joints3d'][0, BODY[13:15], 2] = -0.1  # knees
+    found = with_appearance(frame, dressed()).instances['appearance']
+    assert found.any(-1).tolist() == [[True, False]]
+
+
 def test_similarity_ignores_parts_that_one_lacks():
     known = np.zeros((2, 2, 64))
     known[0, :, 3] = known[1, :, 12] = 1
