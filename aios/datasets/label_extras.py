@@ -26,11 +26,13 @@ def person_cameras(
             the default principal point.
 
     Returns:
-        ``(P, 4)`` fx, fy, cx, cy, NaN without a camera.
+        ``(P, 4)`` fx, fy, cx, cy, NaN without a camera: no focal length, or
+        one that is not positive.
     """
     focal = _per_row(data, 'focal_length', rows)
     if focal is None:
         return np.full((len(rows), 4), np.nan)
+    focal[~(focal > 0).all(1)] = np.nan
     center = _per_row(data, 'principal_point', rows)
     if center is None:
         center = sizes[:, ::-1] / 2

@@ -33,7 +33,7 @@ _CONVENTION_ALIASES = {'smplx': 'smplx_144'}
 _KEYPOINT_KEY = re.compile(
     r'keypoints([23])d(_(original|smplx|smplh|smpl|ori|gta|ubody|cam))?'
 )
-# Numbers per row of the arrays of a body-model dictionary.
+# Numbers per row, of the arrays of a body-model dictionary and of ``meta``.
 _POSE_SIZES: Mapping[str, tuple[int, ...]] = {
     'global_orient': (3,),
     'transl': (3,),
@@ -44,7 +44,12 @@ _POSE_SIZES: Mapping[str, tuple[int, ...]] = {
     'reye_pose': (3,),
 }
 _BODY_POSE_SIZES = {'smplx': (63,), 'smplh': (63,), 'smpl': (69, 63)}
-_META_NUMBERS = ('height', 'width', 'focal_length', 'principal_point')
+_META_SIZES: Mapping[str, tuple[int, ...]] = {
+    'height': (1,),
+    'width': (1,),
+    'focal_length': (1, 2),
+    'principal_point': (1, 2),
+}
 _FLAGS = (
     *('smplx_valid', 'is_kid', 'occ', 'iscrowd', 'num_keypoints'),
     *('valid_label', 'lefthand_valid', 'righthand_valid', 'face_valid'),
@@ -67,7 +72,7 @@ def joint_set_of(items: Mapping[str, Any], key: str) -> JointSet:
     Raises:
         HumanDataError: If the convention's name is unknown.
     """
-    name = items.get(f'{key}_convention', 'human_data')
+    name = str(items.get(f'{key}_convention', 'human_data'))
     name = _CONVENTION_ALIASES.get(name, name)
     if name not in JOINT_SETS:
         allowed = ', '.join([*JOINT_SETS, *_CONVENTION_ALIASES])
@@ -191,12 +196,13 @@ def _check_keypoints(
         mask = items.get(f'{key}_mask')
         if mask is not None:
             mask = np.asarray(mask)
-            if mask.shape != (joints,) or not np.isin(mask, (0, 1)).all():
+            odd = np.extract(~np.isin(mask, (0, 1)), mask)
+            if mask.shape != (joints,) or len(odd):
+                found = odd[0] if len(odd) else f'shape {mask.shape}'
                 yield Fault(
                     'wrong_mask',
                     f'{key}_mask',
-                    f'must be ({joints},) zeros and ones, got shape '
-                    f'{mask.shape}',
+                    f'must be ({joints},) zeros and ones, got {found}',
                 )
                 continue
             if compressed:
@@ -257,8 +263,8 @@ def _check_body_array(
     if not isinstance(value, np.ndarray) or value.dtype.kind not in 'fiu':
         yield _not_numbers(field, value)
         return
-    if value.ndim == 0 or len(value) != rows:
-        yield _wrong_length(field, value.shape[:1], rows)
+    if _length(value) != rows:
+        yield _wrong_length(field, _length(value), rows)
         return
     size = int(np.prod(value.shape[1:], dtype=np.int64))
     if size not in sizes if exact else size < sizes[0]:
@@ -280,7 +286,7 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
             yield Fault('wrong_type', key, 'must be a dictionary')
             return
     meta = items.get('meta', {})
-    for name in ('gender', *_META_NUMBERS, 'smplx_valid'):
+    for name in ('gender', *_META_SIZES, 'smplx_valid'):
         value = meta.get(name)
         if value is not None and _length(value) is None:
             yield Fault(
@@ -291,8 +297,8 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
         # An empty list means unknown, e.g. one size for all images.
         elif _length(value) not in (None, 0, rows):
             yield _wrong_length(f'meta.{name}', _length(value), rows)
-        elif name in _META_NUMBERS and not _is_numeric(value):
-            yield _not_numbers(f'meta.{name}', value)
+        elif name in _META_SIZES and _length(value):
+            yield from _check_meta_numbers(name, value, rows)
     for name in _FLAGS:
         value = np.asarray(meta.get(name))
         if not rows or value.shape[:1] != (rows,):
@@ -317,6 +323,22 @@ def _check_meta(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
                 int(bad[0]),
                 len(bad),
             )
+
+
+def _check_meta_numbers(name: str, value: Any, rows: int) -> Iterator[Fault]:
+    try:
+        size = np.asarray(value, np.float64).size
+    except (TypeError, ValueError):
+        yield _not_numbers(f'meta.{name}', value)
+        return
+    sizes = _META_SIZES[name]
+    if size not in [rows * count for count in sizes]:
+        yield Fault(
+            'wrong_shape',
+            f'meta.{name}',
+            f'must have {" or ".join(map(str, sizes))} numbers per row, got '
+            f'shape {np.shape(value)}',
+        )
 
 
 def _check_frame_range(items: Mapping[str, Any], rows: int) -> Iterator[Fault]:
@@ -400,15 +422,6 @@ def _check_array(
         )
     elif len(value) != rows:
         yield _wrong_length(field, len(value), rows)
-
-
-def _is_numeric(value: Any) -> bool:
-    """Whether a list, an array or None holds only numbers."""
-    try:
-        np.asarray(() if value is None else value, np.float64)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _not_numbers(field: str, value: Any) -> Fault:

@@ -96,10 +96,20 @@ CASES = {
         change('keypoints2d_smplx_convention', to='kinect'),
         'human_data',
     ),
+    'keypoints3d_smplx_convention': (
+        'unknown_convention',
+        change('keypoints3d_smplx_convention', to=np.array(['human_data'])),
+        "['human_data']",
+    ),
     'keypoints2d_smplx_mask': (
         'wrong_mask',
         change('keypoints2d_smplx_mask', to=np.ones(144, np.uint8)),
         '(190,)',
+    ),
+    'keypoints2d_smplx_mask, percent': (
+        'wrong_mask',
+        change('keypoints2d_smplx_mask', to=np.full(190, 100)),
+        'got 100',
     ),
     'meta.gender': (
         'unknown_gender',
@@ -110,6 +120,11 @@ CASES = {
         'wrong_length',
         change('meta', 'height', to=[240]),
         '6 rows',
+    ),
+    'meta.focal_length': (
+        'wrong_shape',
+        change('meta', 'focal_length', to=np.tile(np.eye(3), (6, 1, 1))),
+        '1 or 2 numbers per row, got shape (6, 3, 3)',
     ),
     'meta.smplx_valid': (
         'wrong_type',

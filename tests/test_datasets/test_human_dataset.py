@@ -199,11 +199,13 @@ def test_parts_that_never_supervise_are_told(toy, arrays, monkeypatch):
     assert 'the right hand' not in text
 
 
-def test_persons_with_different_cameras_have_none(toy, arrays):
+def test_images_without_a_camera(toy, arrays):
+    """Persons have different ones, or it is not positive: unknown."""
     arrays['meta']['focal_length'][1] = 77
+    arrays['meta']['focal_length'][2] = 0
     dataset = toy().open()
-    assert 'cam_K' not in dataset.get_data_info(0)
-    assert 'cam_K' in dataset.get_data_info(1)
+    infos = [dataset.get_data_info(i) for i in range(3)]
+    assert ['cam_K' in info for info in infos] == [False, False, True]
 
 
 # -- validity -----------------------------------------------------------------
