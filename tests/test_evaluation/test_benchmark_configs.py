@@ -25,13 +25,14 @@ from test_coco_wholebody_metric import _annotation
 from test_mesh_metric import ERRORS
 from toy_agora import load_tool
 from toy_dataframe import dump_dataframe
+from toy_persons import predictions
 
 from aios.body_models import SMPLXLayer
 from aios.datasets import HumanData, UBodyDataset
 from aios.evaluation.agora import convert_ground_truth
 from aios.evaluation.metrics.coco_wholebody_metric import to_coco_wholebody
 from aios.evaluation.samples import ground_truth_of
-from aios.structures import PARTS, project_points
+from aios.structures import PARTS
 from aios.synthetic import GeneratorOptions, SceneOptions, generate_dataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs/aios'
@@ -92,17 +93,8 @@ def _persons(data: HumanData, rows: np.ndarray, layer: SMPLXLayer):
     camera = torch.eye(3).repeat(len(rows), 1, 1)
     camera[:, [0, 1], [0, 1]] = torch.as_tensor(focal).float()
     camera[:, :2, 2] = torch.as_tensor(center).float()
-    joints2d = project_points(body.joints + transl[:, None], camera)
-    return InstanceData(
-        scores=0.9 - 0.01 * torch.arange(len(rows)),
-        labels=torch.ones(len(rows), dtype=torch.int64),
-        bboxes=torch.cat((joints2d.amin(1), joints2d.amax(1)), dim=1),
-        joints3d=body.joints,
-        joints2d=joints2d,
-        vertices=body.vertices,
-        smplx_transl=transl,
-        **{f'smplx_{k}': v.flatten(1) for k, v in params.items()},
-    )
+    fields = {f'smplx_{k}': v.flatten(1) for k, v in params.items()}
+    return predictions(body.joints, body.vertices, transl, camera, **fields)
 
 
 @pytest.fixture(scope='module')

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
+from toy_persons import predictions
 
 from aios.body_models import SMPLXLayer
 from aios.evaluation.samples import GroundTruthBodies, ground_truth_of
 from aios.registry import MODELS
-from aios.structures import GENDER_NAMES, project_points
+from aios.structures import GENDER_NAMES
 
 
 @MODELS.register_module()
@@ -36,20 +37,10 @@ class ToyAnswers(BaseModel):
         return data_samples
 
     def _answer(self, true: dict[str, np.ndarray]) -> InstanceData:
-        count = len(true['gender'])
         vertices, joints = self._pose(true)
         camera = torch.from_numpy(true['cam_K']).float()
         transl = torch.from_numpy(true['smplx_transl'])
-        joints2d = project_points(joints + transl[:, None], camera)
-        return InstanceData(
-            scores=0.9 - 0.01 * torch.arange(count),
-            labels=torch.ones(count, dtype=torch.int64),
-            bboxes=torch.cat((joints2d.amin(1), joints2d.amax(1)), dim=1),
-            joints3d=joints,
-            joints2d=joints2d,
-            vertices=vertices,
-            smplx_transl=transl,
-        )
+        return predictions(joints, vertices, transl, camera)
 
     def _pose(self, true: dict[str, np.ndarray]) -> tuple:
         if 'smpl_pose' not in true:

@@ -20,6 +20,35 @@ SCALE = (2.0, 1.5)  # of the image that the network saw
 CAMERA = np.array([[300.0, 0, 160], [0, 300, 120], [0, 0, 1]])
 
 
+def predictions(
+    joints: Tensor,
+    vertices: Tensor,
+    transl: Tensor,
+    camera: Tensor,
+    **fields: Tensor,
+) -> InstanceData:
+    """Fields of persons who are found where they are.
+
+    Args:
+        joints: ``(n, 144, 3)`` without translation.
+        vertices: ``(n, V, 3)`` without translation.
+        transl: ``(n, 3)``.
+        camera: ``(3, 3)``, or one for each.
+        fields: Other fields.
+    """
+    pixels = project_points(joints + transl[:, None], camera)
+    return InstanceData(
+        scores=0.9 - 0.1 * torch.arange(len(joints)),
+        labels=torch.ones(len(joints), dtype=torch.int64),
+        bboxes=torch.cat((pixels.amin(1), pixels.amax(1)), dim=1),
+        joints3d=joints,
+        joints2d=pixels,
+        vertices=vertices,
+        smplx_transl=transl,
+        **fields,
+    )
+
+
 def make_sample(
     body: SMPLXOutput,
     img_id: int = 0,
@@ -42,19 +71,18 @@ def make_sample(
     transl = torch.zeros(count, 3)
     transl[:, 0] = 1.2 * (torch.arange(count) - (count - 1) / 2)
     transl[:, 2] = 5.0
-    pixels = project_points(
-        body.joints + transl[:, None], torch.from_numpy(CAMERA).float()
-    )
-    boxes = torch.cat((pixels.amin(1), pixels.amax(1)), dim=1)
+    camera = torch.from_numpy(CAMERA).float()
+    found = predictions(body.joints, body.vertices, transl, camera)
+    found.set_metainfo(dict(cam_K=CAMERA))
     points, joints = (
         convert_joints(source, 'smplx_144', 'smplx_137')[0]
-        for source in (pixels, body.joints)
+        for source in (found.joints2d, body.joints)
     )
     visible = torch.zeros(count, 137)
     visible[:, list(labeled)] = 1
     scale = torch.tensor(SCALE)
     known = dict(
-        bboxes=boxes * scale.repeat(2),
+        bboxes=found.bboxes * scale.repeat(2),
         keypoints=points * scale * visible[..., None],
         keypoints_visible=visible,
         keypoints3d=(joints - joints[:, :1]) * visible[..., None],
@@ -79,16 +107,7 @@ def make_sample(
     for name, field in GT_FIELDS.items():
         default = torch.ones(count, *field.shape, dtype=field.dtype)
         sample.gt_instances[name] = known.get(name, default)
-    sample.pred_instances = InstanceData(
-        scores=0.9 - 0.1 * torch.arange(count),
-        labels=torch.ones(count, dtype=torch.int64),
-        bboxes=boxes,
-        joints3d=body.joints,
-        joints2d=pixels,
-        vertices=body.vertices,
-        smplx_transl=transl,
-        metainfo=dict(cam_K=CAMERA),
-    )
+    sample.pred_instances = found
     return sample
 
 
