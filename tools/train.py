@@ -83,7 +83,7 @@ def use_mixed_precision(config: Config) -> None:
 
 def scale_learning_rate(config: Config) -> None:
     """Enable MMEngine's linear scaling of the learning rate."""
-    if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+    if 'base_batch_size' not in (config.get('auto_scale_lr') or {}):
         sys.exit(
             f'error: --auto-scale-lr: {config.filename} has no '
             'auto_scale_lr.base_batch_size'

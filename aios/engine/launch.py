@@ -121,7 +121,11 @@ def _reject_unsupported(config: Config) -> None:
             raise ValueError(
                 f'optim_wrapper.optimizer.type: unknown optimizer {kind!r}'
             )
-    hooks = [type_name(hook) for hook in config.get('custom_hooks') or ()]
+    hooks = [
+        type_name(hook)
+        for hook in config.get('custom_hooks') or ()
+        if isinstance(hook, Mapping)  # MMEngine rejects others
+    ]
     runner = type_name(dict(type=config.get('runner_type')))
     if runner == 'FlexibleRunner' and 'EMAHook' in hooks:
         raise ValueError(

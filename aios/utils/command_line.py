@@ -217,7 +217,7 @@ def add_shape_option(
     height, width = default
     parser.add_argument(
         '--shape',
-        type=int,
+        type=number(int, 1),
         nargs=2,
         default=[height, width],
         metavar=('HEIGHT', 'WIDTH'),
@@ -228,9 +228,9 @@ def add_shape_option(
 def add_measuring_options(parser: argparse._ActionsContainer) -> None:
     """Add device, repetitions and clock of measurements."""
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--threads', type=int, help='CPU threads')
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--warmup', type=int, default=1)
+    parser.add_argument('--threads', type=number(int, 1), help='CPU threads')
+    parser.add_argument('--repeats', type=number(int, 1), default=5)
+    parser.add_argument('--warmup', type=number(int, 0), default=1)
     parser.add_argument(
         '--clock',
         choices=['wall', 'cpu'],
@@ -340,7 +340,7 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
             config = get_config(name)
         else:
             config = Config.fromfile(name)
-    except OSError:
+    except FileNotFoundError:
         raise  # its message names the file
     except Exception as error:  # a config is a program
         raise ValueError(

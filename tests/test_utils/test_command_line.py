@@ -34,6 +34,9 @@ def test_options_and_their_defaults():
     )
     assert (args.config, args.shape, args.overwrite) == ('c.py', [2, 3], True)
     assert args.cfg_options == {'a.b': 1, 'c': 'x'}
+    for option in (['--shape', '0', '3'], ['--repeats', '0']):
+        with pytest.raises(SystemExit):
+            parser.parse_args(['c.py', *option])
     text = parser.format_help()
     assert 'a\n  b\n' in text, 'as it is written'
     assert 'default: 48 64' in text
@@ -93,20 +96,21 @@ def test_missing_config(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ('text', 'message'),
+    ('name', 'text', 'message'),
     [
-        ('def broken(:', 'SyntaxError'),
-        ('x = [1][2]', 'IndexError'),
-        ("_base_ = 'absent.py'", r'absent\.py'),
-        ('x = 1\n  y = "', 'Error'),
+        ('bad.py', 'def broken(:', 'SyntaxError'),
+        ('bad.py', 'x = [1][2]', 'IndexError'),
+        ('bad.py', "_base_ = 'absent.py'", r'absent\.py'),
+        ('bad.py', 'x = 1\n  y = "', 'Error'),
+        ('bad.pth', '', r'bad\.pth: not a valid config .*Only py/yml'),
     ],
 )
-def test_what_is_no_config_is_named(tmp_path, text, message):
-    path = tmp_path / 'bad.py'
+def test_what_is_no_config_is_named(tmp_path, name, text, message):
+    path = tmp_path / name
     path.write_text(text)
     with pytest.raises((ValueError, OSError), match=f'(?s){message}') as error:
         command_line.read_config(str(path))
-    assert 'bad.py' in str(error.value) or 'absent.py' in str(error.value)
+    assert name in str(error.value) or 'absent.py' in str(error.value)
 
 
 @pytest.mark.parametrize(
