@@ -504,9 +504,13 @@ def test_command_refuses(tmp_path, official_file, run_tool):
         run_tool(official_file, target, '--ema')
     with pytest.raises(SystemExit, match='absent.pth'):
         run_tool(tmp_path / 'absent.pth', target)
-    torch.save({'model': {'fc.weight': torch.ones(1)}}, tmp_path / 'other.pth')
-    with pytest.raises(SystemExit, match='unknown: fc.weight'):
-        run_tool(tmp_path / 'other.pth', target)
+    other = tmp_path / 'other.pth'
+    torch.save({'model': {'fc.weight': torch.ones(1)}}, other)
+    with pytest.raises(SystemExit, match=r'no tensor of .*, but fc\.weight'):
+        run_tool(other, target)
+    other.write_text('text')
+    with pytest.raises(SystemExit, match=f'^error: {other}: damaged'):
+        run_tool(other, target)
     assert not target.exists()
     target.write_text('precious')
     with pytest.raises(SystemExit, match='--overwrite'):

@@ -14,7 +14,6 @@ Example::
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import torch
 
 from aios import __version__
 from aios.models.checkpoints import (
-    CheckpointError,
     Conversion,
     convert,
     export,
@@ -31,9 +29,14 @@ from aios.models.checkpoints import (
     select_weights,
 )
 from aios.models.checkpoints.key_map import RULES
-from aios.utils.command_line import add_overwrite_option, make_parser
+from aios.models.checkpoints.reading import errors_name
+from aios.utils.command_line import (
+    add_overwrite_option,
+    errors_in_one_line,
+    make_parser,
+)
 from aios.utils.digests import file_sha256
-from aios.utils.safe_io import atomic_write
+from aios.utils.safe_io import atomic_write, refuse_existing
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -61,22 +64,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@errors_in_one_line()
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
-    if args.dst.exists() and not args.overwrite:
-        sys.exit(f'{args.dst} exists; add --overwrite to replace it')
-    try:
+    refuse_existing(args.dst, args.overwrite)
+    with errors_name(args.src):
         weights = select_weights(read_checkpoint(args.src), args.ema)
         if args.reverse:
             content, report = dict(model=export(weights)), []
         else:
             conversion = convert(weights, args.allow_partial)
             content, report = official_to_ours(conversion, args)
-    except FileNotFoundError as error:
-        sys.exit(str(error))
-    except CheckpointError as error:
-        sys.exit(f'{args.src}: {error}')
     with atomic_write(args.dst, args.overwrite) as stream:
         torch.save(content, stream)
     print('\n'.join(report))

@@ -32,6 +32,7 @@ from aios.models.checkpoints import (
     read_checkpoint,
     select_weights,
 )
+from aios.models.checkpoints.reading import errors_name
 from aios.utils.command_line import (
     add_overwrite_option,
     errors_in_one_line,
@@ -237,7 +238,7 @@ def main(argv: list[str] | None = None) -> None:
     stem = args.out_file.name.removesuffix('.pth').removesuffix(suffix)
     if args.licenses and args.hub_folder is None:
         raise ValueError('--licenses needs --hub-folder')
-    try:
+    with errors_name(args.in_file):
         content = read_checkpoint(args.in_file)
         kept = select_content(content, args.save_keys, args.ema)
         if args.hub_folder is not None:
@@ -251,10 +252,6 @@ def main(argv: list[str] | None = None) -> None:
         )
         with atomic_write(path, args.overwrite) as stream:
             stream.write(data)
-    except CheckpointError as error:
-        name = f'{args.in_file}: '
-        text = str(error).removeprefix(name)
-        raise CheckpointError(f'{name}{text}') from error
     left_out = sorted(set(content) - set(kept))
     print(f'left out: {", ".join(left_out) or "nothing"}')
     print(f'wrote {path} ({len(data) / 2**20:.1f} MiB), sha256 {digest}')

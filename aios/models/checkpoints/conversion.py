@@ -83,6 +83,11 @@ def convert(
     official = official_tensors()
     unknown = tuple(name for name in tensors if name not in official)
     known = {name: tensors[name] for name in official if name in tensors}
+    if not known:
+        raise CheckpointError(
+            'contains no tensor of the published AiOS or ED-Pose, but '
+            f'{", ".join([*weights][:5])} ...'
+        )
     network = 'AiOS'
     if all(official[name].in_edpose for name in known):
         network = 'ED-Pose'
@@ -93,8 +98,6 @@ def convert(
     )
     if (unknown or missing) and not allow_partial:
         raise CheckpointError(_explain(network, unknown, missing))
-    if not known:
-        raise CheckpointError('contains no tensor of AiOS or ED-Pose')
     for name, tensor in known.items():
         _check(name, tensor, official[name].shape)
     origin = {_our_name(name): name for name in known}

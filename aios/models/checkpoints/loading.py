@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from .conversion import convert, is_official
 from .downloads import REMOTE_PREFIXES, fetch
-from .reading import CheckpointError, read_checkpoint, select_weights
+from .reading import (
+    CheckpointError,
+    errors_name,
+    read_checkpoint,
+    select_weights,
+)
 
 
 def load_checkpoint(
@@ -49,10 +54,8 @@ def load_checkpoint(
     if not isinstance(weights, dict) or not _looks_official(weights):
         is_bare = all(isinstance(value, Tensor) for value in content.values())
         return dict(state_dict=content) if content and is_bare else content
-    try:
+    with errors_name(filename):
         state_dict = _convert(select_weights(content), str(filename))
-    except CheckpointError as error:
-        raise CheckpointError(f'{filename}: {error}') from error
     return dict(meta=dict(source=str(filename)), state_dict=state_dict)
 
 

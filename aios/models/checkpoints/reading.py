@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from .archive import read_archive
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be read, or has wrong content."""
+
+
+@contextmanager
+def errors_name(path: str | os.PathLike) -> Iterator[None]:
+    """Let messages of :class:`CheckpointError` begin with the file."""
+    try:
+        yield
+    except CheckpointError as error:
+        name = f'{path}: '
+        text = str(error).removeprefix(name)
+        raise CheckpointError(name + text) from error
 
 
 def read_checkpoint(
