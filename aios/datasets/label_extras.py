@@ -27,16 +27,18 @@ def person_cameras(
 
     Returns:
         ``(P, 4)`` fx, fy, cx, cy, NaN without a camera: no focal length, or
-        one that is not positive.
+        numbers that no camera has.
     """
     focal = _per_row(data, 'focal_length', rows)
     if focal is None:
         return np.full((len(rows), 4), np.nan)
-    focal[~(focal > 0).all(1)] = np.nan
     center = _per_row(data, 'principal_point', rows)
     if center is None:
         center = sizes[:, ::-1] / 2
-    return np.hstack((focal, center))
+    cameras = np.hstack((focal, center))
+    known = np.isfinite(cameras).all(1) & (focal > 0).all(1)
+    cameras[~known] = np.nan
+    return cameras
 
 
 def image_cameras(cameras: np.ndarray, image_rows: np.ndarray) -> np.ndarray:

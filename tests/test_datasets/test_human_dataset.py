@@ -199,10 +199,13 @@ def test_parts_that_never_supervise_are_told(toy, arrays, monkeypatch):
     assert 'the right hand' not in text
 
 
-def test_images_without_a_camera(toy, arrays):
-    """Persons have different ones, or it is not positive: unknown."""
+@pytest.mark.parametrize(
+    ('name', 'value'), [('focal_length', 0), ('principal_point', np.nan)]
+)
+def test_images_without_a_camera(toy, arrays, name, value):
+    """Persons have different ones, or it is unknown."""
     arrays['meta']['focal_length'][1] = 77
-    arrays['meta']['focal_length'][2] = 0
+    arrays['meta'][name][2] = value
     dataset = toy().open()
     infos = [dataset.get_data_info(i) for i in range(3)]
     assert ['cam_K' in info for info in infos] == [False, False, True]
