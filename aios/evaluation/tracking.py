@@ -81,7 +81,7 @@ def read_tracks(path: str | os.PathLike, predicted: bool = False) -> Track:
             f'{path}: the suffix must be one of {tuple(readers)}'
         )
     try:
-        track = readers[path.suffix](path.read_text(encoding='utf-8'))
+        track = readers[path.suffix](path.read_text(encoding='utf-8-sig'))
     except (
         *(AttributeError, IndexError, KeyError, OverflowError),
         *(TypeError, ValueError),
@@ -120,11 +120,19 @@ def _read_posetrack(text: str) -> Track:
         ]
         if image.get('is_labeled', True):
             labeled.add(frame)
-    for person in content['annotations']:
+    for index, person in enumerate(content['annotations']):
         # Persons without a box have head boxes only.
-        if person.get('bbox'):
-            entry = int(person['track_id']), person['bbox']
+        if not person.get('bbox'):
+            continue
+        try:
+            box = np.reshape(np.asarray(person['bbox'], np.float64), 4)
+            entry = int(person['track_id']), box.tolist()
             rows[frames[person['image_id']]].append(entry)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f'annotations[{index}] needs a track_id, the image_id of an '
+                f'image and 4 numbers as bbox, got {error!r}'
+            ) from error
     for frame, entries in rows.items():
         track.add(frame, entries)
     return track
@@ -132,11 +140,21 @@ def _read_posetrack(text: str) -> Track:
 
 def _read_mot(text: str, predicted: bool) -> Track:
     rows: dict[int, list] = {}
-    for line in filter(str.strip, text.splitlines()):
-        values = [float(value) for value in line.replace(',', ' ').split()]
-        entries = rows.setdefault(int(values[0]), [])
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = [float(value) for value in line.replace(',', ' ').split()]
+            frame, identity = int(values[0]), int(values[1])
+            x, y, width, height = values[2:6]
+        except (IndexError, OverflowError, ValueError):
+            raise ValueError(
+                f'line {number} must be numbers: frame, id, left, top, width, '
+                f'height and more, got {line[:60]!r}'
+            ) from None
+        entries = rows.setdefault(frame, [])
         if predicted or len(values) < 7 or values[6] != 0:
-            entries.append((int(values[1]), values[2:6]))
+            entries.append((identity, (x, y, width, height)))
     track = Track()
     for frame, entries in rows.items():
         track.add(frame, entries)

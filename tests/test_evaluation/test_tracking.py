@@ -198,10 +198,17 @@ def test_ignored_regions(tmp_path, evaluate):
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
-        ('a.txt', '1,1,0,0,5\n1,x,0,0,5,5\n', 'invalid content'),
+        ('a.txt', '1,1,0,0,5,5\n1,2,0,0,5\n', "line 2 .*'1,2,0,0,5'"),
+        ('a.txt', '1,x,0,0,5,5\n', 'line 1 must be numbers: frame, id'),
         ('a.txt', '1,1,0,0,5,5,1\n1,1,0,0,5,5,1', 'frame 1: id 1 occurs'),
         ('a.txt', '1,1,0,0,5,nan,1', 'frame 1: box is not finite'),
         ('a.json', '{"images": []}', "KeyError: 'annotations'"),
+        (
+            'a.json',
+            '{"images": [], "annotations": [{}, {"bbox": [1, 2, 3, 4],'
+            '"track_id": 1, "image_id": 9}]}',
+            r'annotations\[1\] needs .* image_id of an image .*9',
+        ),
         ('a.json', '[', 'JSONDecodeError'),
         ('a.csv', '', r"one of \('.json', '.txt'\)"),
     ],
@@ -215,7 +222,8 @@ def test_bad_files(tmp_path, name, text, message):
 
 def test_lines_that_do_not_count(tmp_path):
     path = tmp_path / 'gt.txt'
-    path.write_text('3,1,0,0,5,5,0,1,1\n3,2,0,0,5,5,1,1,1\n\n')
+    text = '3,1,0,0,5,5,0,1,1\n3,2,0,0,5,5,1,1,1\n\n'
+    path.write_text(text, 'utf-8-sig')  # as some editors write it
     assert read_tracks(path).ids[3].tolist() == [2]
     # Persons whom --fill-gaps inserts have a score of 0.
     assert read_tracks(path, predicted=True).ids[3].tolist() == [1, 2]
