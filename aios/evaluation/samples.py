@@ -27,6 +27,11 @@ _LABELS = (
 )
 
 
+def name_of(sample: Mapping[str, Any]) -> str:
+    """Name of a sample in errors: the path of its image, or its number."""
+    return str(sample.get('img_path', f'image {sample.get("img_id")}'))
+
+
 def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Ground truth of a sample, in pixels of the original image.
 
@@ -45,13 +50,13 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     if 'gt_instances' not in sample:
         raise ValueError(
-            f'{sample.get("img_path", "a sample")}: no labels (gt_instances); '
+            f'{name_of(sample)}: no labels (gt_instances); '
             'this metric needs an annotated dataset and LoadHumanAnnotations '
             'in its pipeline'
         )
     if sample.get('flip'):
         raise ValueError(
-            f'{sample.get("img_path", "a sample")}: is flipped; evaluation '
+            f'{name_of(sample)}: is flipped; evaluation '
             'needs a pipeline without WholeBodyFlip'
         )
     given = dict(sample['gt_instances'])
@@ -60,7 +65,7 @@ def ground_truth_of(sample: Mapping[str, Any]) -> dict[str, np.ndarray]:
         bad = ~finite_rows(persons[name])
         if bad.any():
             raise ValueError(
-                f'{sample.get("img_path", "a sample")}: {name} of person '
+                f'{name_of(sample)}: {name} of person '
                 f'{int(bad.argmax())} is not finite'
             )
     inverse = _to_original(sample)
@@ -132,7 +137,7 @@ def inside_image(
         cameras = persons['cam_K'][[0, 1, 0, 1], [0, 1, 2, 2]][None]
     if not np.isfinite(cameras).all():
         raise ValueError(
-            f'{sample.get("img_path", "a sample")}: has no camera to test '
+            f'{name_of(sample)}: has no camera to test '
             'which points are in the image; the annotation file needs '
             'meta.focal_length and meta.principal_point'
         )

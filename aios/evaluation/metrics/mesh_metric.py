@@ -37,6 +37,7 @@ from aios.evaluation.samples import (
     crowds_of,
     ground_truth_of,
     inside_image,
+    name_of,
 )
 from aios.registry import METRICS
 from aios.results import as_array, finite_predictions_of
@@ -292,7 +293,7 @@ class SMPLXMeshMetric(NumberMetric):
         needed = 'vertices' in self.fields
         if needed and 'vertices' not in sample['pred_instances']:
             raise ValueError(
-                f'{_name(sample)}: predictions have no meshes; set '
+                f'{name_of(sample)}: predictions have no meshes; set '
                 'test_cfg.with_vertices=True in the model'
             )
         return finite_predictions_of(sample, self.score_thr, self.fields)
@@ -365,7 +366,3 @@ def _means(records: list[dict]) -> dict[str, float]:
 
 def _camera(sample: Mapping[str, Any]) -> str:
     return f'camera-{Path(sample["img_path"]).parent.name}'
-
-
-def _name(sample: Mapping[str, Any]) -> str:
-    return str(sample.get('img_path', f'image {sample["img_id"]}'))

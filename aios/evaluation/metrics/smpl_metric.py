@@ -17,6 +17,7 @@ from aios.evaluation.functional import (
     part_errors,
     procrustes_point_error,
 )
+from aios.evaluation.samples import name_of
 from aios.evaluation.smpl_parts import (
     SMPL_JOINTS,
     SMPLGroundTruth,
@@ -117,7 +118,7 @@ class SMPLMetric(SMPLXMeshMetric):
     ) -> dict[str, np.ndarray]:
         if 'smpl_pose' not in true:
             raise ValueError(
-                f'{sample.get("img_path", "a sample")}: has no SMPL '
+                f'{name_of(sample)}: has no SMPL '
                 'parameters; the dataset needs read_smpl=True'
             )
         if not len(pairs):

@@ -20,6 +20,7 @@ from aios.evaluation.functional import (
     world_errors,
 )
 from aios.evaluation.functional.errors import MILLIMETERS
+from aios.evaluation.samples import name_of
 from aios.registry import METRICS
 from aios.structures import SMPLX_144
 
@@ -124,7 +125,7 @@ class EMDBWorldMetric(SMPLMetric):
         """Joints and feet of the matched person in world coordinates."""
         if 'extrinsics' not in true:
             raise ValueError(
-                f'{sample.get("img_path", "a sample")}: has no camera poses; '
+                f'{name_of(sample)}: has no camera poses; '
                 'the annotation file needs meta.RT (N, 4, 4)'
             )
         path, places = Path(sample['img_path']), []
