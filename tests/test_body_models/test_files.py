@@ -214,19 +214,13 @@ def test_vertex_ids(free_body_dir: Path) -> None:
             'right_hand': (778,),
             'face': (5023,),
         }
-    hands = np.concatenate([ids['left_hand'], ids['right_hand']])
-    assert np.unique(hands).size == 2 * 778
-    v_template = load_npz(find_body_model(free_body_dir), ['v_template'])
-    left = v_template['v_template'][ids['left_hand']]
+    arrays = load_npz(find_body_model(free_body_dir), ['v_template'])
+    left = arrays['v_template'][ids['left_hand']]
     assert left[:, 0].min() > 0.5  # the body's left is at positive x
 
 
-def test_j14_regressor(free_body_dir: Path, arrays) -> None:
-    regressor = load_j14_regressor(free_body_dir)
-    assert regressor.shape == (14, 10475)
-    joints = regressor @ arrays['v_template']
-    assert joints[13, 1] == joints[:, 1].max()  # head top
-    assert joints[[0, 5], 1].max() < joints[[2, 3], 1].min()  # ankles, hips
+def test_j14_regressor(free_body_dir: Path) -> None:
+    assert load_j14_regressor(free_body_dir).shape == (14, 10475)
 
 
 def test_missing_side_files(tmp_path: Path) -> None:

@@ -3,18 +3,36 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from foreign_results import mhr_person
 
 from aios.body_models import BodyPoser, SMPLXLayer
+from aios.importers import IMPORTERS, ReadingOptions
 
 
 @pytest.fixture(scope='session')
 def poser(layer: SMPLXLayer) -> BodyPoser:
     return BodyPoser(layer)
+
+
+@pytest.fixture
+def read(poser: BodyPoser, tmp_path: Path) -> Callable[..., Any]:
+    """Function (program, path or content, options) -> results, remarks."""
+
+    def run(program: str, source: Any, **options: Any) -> Any:
+        path = source
+        if not isinstance(source, Path):
+            path = tmp_path / 'x.pkl'
+            path.write_bytes(pickle.dumps(source))
+        return IMPORTERS[program].read(path, poser, ReadingOptions(**options))
+
+    return run
 
 
 @pytest.fixture

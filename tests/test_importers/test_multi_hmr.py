@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from aios.body_models import BodyPoser
-from aios.importers import IMPORTERS, ReadingOptions
+from aios.importers import ReadingOptions
 from aios.importers.importer import posed_instances
 from aios.results import SMPLX_ARGUMENTS
 from aios.structures import Camera
@@ -59,12 +58,8 @@ def humans(body, poser: BodyPoser) -> list[dict[str, Any]]:
     ]
 
 
-def test_parameters_come_back(humans, body, poser, tmp_path: Path) -> None:
-    path = tmp_path / 'image.npy'
-    np.save(path, np.array(humans, object))
-    persons, remarks = IMPORTERS['multihmr'].read(
-        path, poser, ReadingOptions()
-    )
+def test_parameters_come_back(humans, body, poser, read) -> None:
+    persons, remarks = read('multihmr', humans)
     assert remarks == []
     for name, values in body.items():
         np.testing.assert_allclose(
@@ -78,26 +73,22 @@ def test_parameters_come_back(humans, body, poser, tmp_path: Path) -> None:
     assert persons.scores.tolist() == [0.5, 0.75]
 
 
-def test_camera_of_the_options(humans, poser, tmp_path: Path) -> None:
+def test_camera_of_the_options(humans, read) -> None:
     """Without 2-D points; the field of view is 60 degrees by default."""
-    path = tmp_path / 'image.npz'
     one = {n: v for n, v in humans[0].items() if n != 'j2d'}
-    np.savez(path, **one)
-    read = IMPORTERS['multihmr'].read
-    persons, _ = read(path, poser, ReadingOptions(image_size=(1000, 500)))
+    persons, _ = read('multihmr', one, image_size=(1000, 500))
     assert persons.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
     assert persons.K[0, :2, 2].tolist() == [500, 250]
     assert persons.camera_origin.tolist() == ['unknown']
     # The network sees a square around the image.
-    persons, _ = read(path, poser, ReadingOptions(image_size=(500, 1000)))
+    persons, _ = read('multihmr', one, image_size=(500, 1000))
     assert persons.K[0, 0, 0] == pytest.approx(500 * 3**0.5)
     assert persons.K[0, :2, 2].tolist() == [250, 500]
-    given = ReadingOptions(image_size=(1000, 500), fov=90)
-    persons, _ = read(path, poser, given)
+    persons, _ = read('multihmr', one, image_size=(1000, 500), fov=90)
     assert persons.camera_origin.tolist() == ['user']
     assert persons.K[0, 0, 0] == pytest.approx(500)
     with pytest.raises(ValueError, match='set --image-size and --fov'):
-        read(path, poser, ReadingOptions())
+        read('multihmr', one)
     with pytest.raises(ValueError, match='fov must be between 0 and 180'):
         ReadingOptions(fov=180)
 
@@ -115,32 +106,28 @@ def test_boxes_of_persons_partly_behind_the_camera(poser) -> None:
     )
 
 
-def test_frames_without_persons(humans, poser, tmp_path: Path) -> None:
+def test_frames_without_persons(humans, read) -> None:
     """They have the camera of a neighbor, also before the first person."""
-    path = tmp_path / 'video.npy'
-    frames = np.empty(3, object)
-    frames[:] = [[], humans[:1], []]
-    np.save(path, frames)
-    persons, _ = IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
+    persons, _ = read('multihmr', [[], humans[:1], []])
     assert persons.frame_index.tolist() == [1]
     np.testing.assert_allclose(persons.K, np.stack([CAMERA.K] * 3), atol=0.1)
-    frames[1] = []
-    np.save(path, frames)
-    with pytest.raises(ValueError, match='contains no persons'):
-        IMPORTERS['multihmr'].read(path, poser, ReadingOptions())
 
 
-def test_persons_of_another_program(humans, poser, tmp_path: Path) -> None:
-    """What is missing is named before options that would not help."""
-    person = {n: humans[0][n] for n in ('v3d', 'scores')}
-    np.save(tmp_path / 'x.npy', np.array([person], object))
-    with pytest.raises(
-        ValueError, match="person 0: has no field 'rotvec'; fields"
-    ):
-        IMPORTERS['multihmr'].read(tmp_path / 'x.npy', poser, ReadingOptions())
-
-
-def test_meshes_alone_are_refused(humans, poser, tmp_path: Path) -> None:
-    np.save(tmp_path / 'x.npy', np.stack([h['v3d'] for h in humans]))
-    with pytest.raises(ValueError, match='list of persons or of frames'):
-        IMPORTERS['multihmr'].read(tmp_path / 'x.npy', poser, ReadingOptions())
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (lambda humans: [[], [], []], 'contains no persons'),
+        # What is missing is named before options that would not help.
+        (
+            lambda humans: [{n: humans[0][n] for n in ('v3d', 'scores')}],
+            "person 0: has no field 'rotvec'; fields",
+        ),
+        (
+            lambda humans: np.stack([human['v3d'] for human in humans]),
+            'list of persons or of frames',
+        ),
+    ],
+)
+def test_what_is_refused(humans, read, content, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        read('multihmr', content(humans))

@@ -44,20 +44,16 @@ def test_tracks(persons: SequenceResult) -> None:
     assert set(persons.camera_origin) == {'virtual'}
 
 
-def test_frames_named_without_a_folder(walk, poser, tmp_path) -> None:
+def test_frames_named_without_a_folder(walk, read) -> None:
     frames = {Path(k).name: v for k, v in load_joblib(walk).items()}
-    path = tmp_path / 'x.pkl'
-    path.write_bytes(pickle.dumps(frames))
-    persons, _ = IMPORTERS['phalp'].read(path, poser, ReadingOptions())
+    persons, _ = read('phalp', frames)
     assert persons.frame_names.tolist() == ['000001', '000002', '000003']
 
 
-def test_frames_are_in_the_order_of_time(walk, poser, tmp_path) -> None:
-    contents = load_joblib(walk).values()
+def test_frames_are_in_the_order_of_time(walk, read) -> None:
     names = ('9.jpg', '10.jpg', '11.jpg')
-    path = tmp_path / 'x.pkl'
-    path.write_bytes(pickle.dumps(dict(zip(names, contents, strict=True))))
-    persons, _ = IMPORTERS['phalp'].read(path, poser, ReadingOptions(fps=25))
+    frames = dict(zip(names, load_joblib(walk).values(), strict=True))
+    persons, _ = read('phalp', frames, fps=25)
     assert persons.frame_names.tolist() == ['9', '10', '11']
     assert persons.source_frames.tolist() == [0, 1, 2]
 
@@ -102,24 +98,21 @@ def test_no_floor_in_a_virtual_camera(walk, tmp_path, capsys) -> None:
     assert (len(persons), persons.floor) == (3, None)
 
 
-def test_other_content(poser, tmp_path) -> None:
-    path = tmp_path / 'x.pkl'
-    read = IMPORTERS['phalp'].read
-    for content in ([1], {'a': {'smpl': []}}, {'a': {'poses': []}}):
-        path.write_bytes(pickle.dumps(content))
-        with pytest.raises(ValueError, match=r"'smpl'|no persons"):
-            read(path, poser, ReadingOptions())
+@pytest.mark.parametrize(
+    'content', [[1], {'a': {'smpl': []}}, {'a': {'poses': []}}]
+)
+def test_other_content(read, content) -> None:
+    with pytest.raises(ValueError, match=r"'smpl'|no persons"):
+        read('phalp', content)
 
 
-def test_matrices_that_are_no_rotations(walk, poser, tmp_path) -> None:
+def test_matrices_that_are_no_rotations(walk, read) -> None:
     frames = load_joblib(walk)
     frame = frames['outputs/_DEMO/walk/img/000001.jpg']
     frame['smpl'][1]['body_pose'][3] = 0
-    path = tmp_path / 'x.pkl'
-    path.write_bytes(pickle.dumps(frames))
     message = 'person 1: body_pose must be rotation matrices'
     with pytest.raises(ValueError, match=message):
-        IMPORTERS['phalp'].read(path, poser, ReadingOptions())
+        read('phalp', frames)
 
 
 @pytest.mark.parametrize('packed', [False, True])

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aios.body_models import SMPLXLayer
 from aios.export import write_amass
-from aios.importers import IMPORTERS, ReadingOptions
-from aios.results import SMPLX_ARGUMENTS, SequenceResult
+from aios.results import SMPLX_ARGUMENTS
 
 
 def draw(count: int, size: int) -> dict[str, np.ndarray]:
@@ -33,13 +31,20 @@ def motion() -> dict[str, np.ndarray]:
     return draw(5, 165)
 
 
-def read(path: Path, poser, **options) -> tuple[SequenceResult, list[str]]:
-    return IMPORTERS['amass'].read(path, poser, ReadingOptions(**options))
+@pytest.fixture
+def save(read, tmp_path):
+    """Function that reads a motion with more fields from its file."""
+
+    def run(motion, **more):
+        np.savez(tmp_path / 'x.npz', **motion, **more)
+        return read('amass', tmp_path / 'x.npz')
+
+    return run
 
 
-def test_there_and_back(motion, poser, layer: SMPLXLayer, tmp_path) -> None:
+def test_there_and_back(motion, read, layer: SMPLXLayer, tmp_path) -> None:
     np.savez(tmp_path / 'walk.npz', **motion)
-    persons, remarks = read(tmp_path / 'walk.npz', poser)
+    persons, remarks = read('amass', tmp_path / 'walk.npz')
     assert (persons.fps, persons.gender) == (60, 'female')
     assert len(remarks) == 1
     write_amass(persons, layer, tmp_path / 'again.npz', 0)
@@ -54,79 +59,72 @@ def test_there_and_back(motion, poser, layer: SMPLXLayer, tmp_path) -> None:
 
 @pytest.mark.parametrize('floor', [None, [0, -0.8, -0.6, 1.7]])
 def test_own_files_say_whether_they_have_a_floor(
-    motion, poser, layer, tmp_path, floor
+    motion, read, layer, tmp_path, floor
 ) -> None:
     """Without one, z = 0 is the height of the camera."""
     np.savez(tmp_path / 'walk.npz', **motion)
-    persons, remarks = read(tmp_path / 'walk.npz', poser)
+    persons, remarks = read('amass', tmp_path / 'walk.npz')
     assert persons.floor is not None
     assert remarks == ['the camera is virtual; the floor is z = 0 of the file']
     write_amass(replace(persons, floor=floor), layer, tmp_path / 'own.npz', 0)
-    again, remarks = read(tmp_path / 'own.npz', poser)
+    again, remarks = read('amass', tmp_path / 'own.npz')
     assert (again.floor is None) == (floor is None)
     assert ('floor' in remarks[0]) == (floor is not None)
 
 
-def test_all_persons_is_seen(motion, poser, tmp_path) -> None:
+def test_all_persons_is_seen(motion, read, tmp_path) -> None:
     for number in range(2):
         motion['trans'] = motion['trans'] + [8 * number, 3, 0]
         motion['first_frame'] = np.array(3 * number)
         np.savez(tmp_path / f'person_{9 + number}.npz', **motion)
-    persons, _ = read(tmp_path, poser)
+    persons, _ = read('amass', tmp_path)
     assert persons.num_frames == 8
     assert persons.frame_index.tolist() == [0, 1, 2, 3, 3, 4, 4, 5, 6, 7]
     assert persons.person_id.tolist() == [0, 0, 0, 0, 1, 0, 1, 1, 1, 1]
     assert ((persons.joints2d > 0) & (persons.joints2d < (1920, 1080))).all()
 
 
-def test_other_sets_of_keys(motion, poser, tmp_path) -> None:
-    whole, _ = _saved(tmp_path, poser, motion)
+def test_other_sets_of_keys(motion, save) -> None:
+    whole, _ = save(motion)
     poses = motion.pop('poses')
-    robots, _ = _saved(
-        tmp_path, poser, motion,
+    robots, _ = save(
+        motion,
         root_orient=poses[:, :3], pose_body=poses[:, 3:66],
     )  # fmt: skip
     np.testing.assert_array_equal(robots.body_pose, whole.body_pose)
     ends = {'root_orient': 3, 'pose_body': 66, 'pose_jaw': 69, 'pose_eye': 75}
     split = np.split(poses, [*ends.values()], axis=1)
     parts = dict(zip([*ends, 'pose_hand'], split, strict=True))
-    again, _ = _saved(tmp_path, poser, motion, **parts)
+    again, _ = save(motion, **parts)
     for name in SMPLX_ARGUMENTS:
         np.testing.assert_array_equal(
             getattr(again, name), getattr(whole, name)
         )
     del parts['pose_eye']
     with pytest.raises(ValueError, match='eyes must be given together'):
-        _saved(tmp_path, poser, motion, **parts)
+        save(motion, **parts)
     parts = {'root_orient': poses[:, :3], 'pose_body': poses[1:, 3:66]}
     with pytest.raises(ValueError, match=r"'root_orient': 5, 'pose_body': 4"):
-        _saved(tmp_path, poser, motion, **parts)
+        save(motion, **parts)
     hands = np.delete(poses, np.r_[66:75], axis=1)
-    smplh, remarks = _saved(tmp_path, poser, motion, poses=hands)
+    smplh, remarks = save(motion, poses=hands)
     np.testing.assert_array_equal(smplh.left_hand_pose, whole.left_hand_pose)
     assert not smplh.betas.any() and 'not those of SMPL-X' in remarks[1]
 
 
-def test_shapes_of_another_model(motion, poser, tmp_path) -> None:
+def test_shapes_of_another_model(motion, save) -> None:
     """Files of bodies alone look the same for SMPL, SMPL-H and SMPL-X."""
     motion['poses'] = motion['poses'][:, :66]
-    own, _ = _saved(tmp_path, poser, motion, surface_model_type='smplx')
+    own, _ = save(motion, surface_model_type='smplx')
     assert own.betas.any()
-    other, remarks = _saved(
-        tmp_path, poser, motion, surface_model_type=b'smplh'
-    )
+    other, remarks = save(motion, surface_model_type=b'smplh')
     assert not other.betas.any() and 'not those of SMPL-X' in remarks[1]
 
 
-def test_more_expression_coefficients(motion, poser, tmp_path) -> None:
+def test_more_expression_coefficients(motion, save) -> None:
     values = np.arange(5 * 50).reshape(5, 50) / 100
-    persons, _ = _saved(tmp_path, poser, motion, expression=values)
+    persons, _ = save(motion, expression=values)
     np.testing.assert_allclose(persons.expression, values[:, :10], atol=1e-6)
-
-
-def _saved(folder: Path, poser, motion, **more):
-    np.savez(folder / 'x.npz', **motion, **more)
-    return read(folder / 'x.npz', poser)
 
 
 @pytest.mark.parametrize(
@@ -140,27 +138,27 @@ def _saved(folder: Path, poser, motion, **more):
         ({'poses': np.zeros((0, 165))}, r'x\.npz: contains no frames'),
     ],
 )
-def test_what_is_refused(changed, message, motion, poser, tmp_path) -> None:
+def test_what_is_refused(changed, message, motion, save) -> None:
     with pytest.raises(ValueError, match=message):
-        _saved(tmp_path, poser, motion | changed)
+        save(motion | changed)
 
 
-def test_foreign_file(motion, poser, tmp_path: Path) -> None:
+def test_foreign_file(motion, save) -> None:
     del motion['poses']
     with pytest.raises(ValueError, match='neither poses nor root_orient'):
-        _saved(tmp_path, poser, motion)
+        save(motion)
 
 
-def test_rates(motion, poser, tmp_path) -> None:
+def test_rates(motion, read, tmp_path) -> None:
     np.savez(tmp_path / 'a.npz', **motion)
-    persons, remarks = read(tmp_path / 'a.npz', poser, fps=30)
+    persons, remarks = read('amass', tmp_path / 'a.npz', fps=30)
     assert persons.fps == 60
     assert 'the frame rate is that of the file, 60' in remarks
     del motion['mocap_frame_rate']
     np.savez(tmp_path / 'b.npz', **motion)
     with pytest.raises(ValueError, match=r'no field mocap_frame_rate; set'):
-        read(tmp_path / 'b.npz', poser)
+        read('amass', tmp_path / 'b.npz')
     with pytest.raises(
         ValueError, match=r'b\.npz: rate is 30, but 60.0 in a\.npz'
     ):
-        read(tmp_path, poser, fps=30)
+        read('amass', tmp_path, fps=30)

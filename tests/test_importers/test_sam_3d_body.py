@@ -14,9 +14,7 @@ import pytest
 from foreign_results import FOCAL, NUM_VERTICES, SIZE, mhr, mhr_person
 from gltf_evaluator import GLBViewer
 
-from aios.body_models import BodyPoser
 from aios.export import EXPORTERS
-from aios.importers import IMPORTERS, ReadingOptions
 from aios.importers.dictionaries import frames_of
 from aios.results import SequenceResult
 from aios.structures import SMPLX_144
@@ -27,11 +25,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def persons(
-    mhr_folder: Path, poser: BodyPoser, faces_file: Path
-) -> SequenceResult:
-    options = ReadingOptions(fps=10, faces=faces_file)
-    persons, remarks = IMPORTERS['sam3dbody'].read(mhr_folder, poser, options)
+def persons(mhr_folder: Path, read, faces_file: Path) -> SequenceResult:
+    persons, remarks = read('sam3dbody', mhr_folder, fps=10, faces=faces_file)
     assert 'no SMPL-X parameters' in remarks[0]
     return persons
 
@@ -93,7 +88,7 @@ def test_results_are_kept_in_their_file(persons, tmp_path) -> None:
         'humans.npz',
     ],
 )
-def test_ways_to_save_the_dictionaries(kind, poser, tmp_path) -> None:
+def test_ways_to_save_the_dictionaries(kind, read, tmp_path) -> None:
     persons = [mhr_person((x, 0.1, 4), i) for i, x in enumerate((-0.8, 0.8))]
     path = tmp_path / kind
     if kind.endswith('json'):
@@ -113,7 +108,7 @@ def test_ways_to_save_the_dictionaries(kind, poser, tmp_path) -> None:
         )
     else:
         np.savez(path, np.array(persons, object))
-    sequence, _ = IMPORTERS['sam3dbody'].read(path, poser, ReadingOptions())
+    sequence, _ = read('sam3dbody', path)
     count = {'one.npz': 1, 'frames.json': 4}.get(kind, 2)
     assert sequence.vertices.shape == (count, NUM_VERTICES, 3)
     assert sequence.num_frames == (2 if kind == 'frames.json' else 1)
@@ -140,12 +135,9 @@ def without(name: str, **changed) -> dict:
         ([], 'contains no persons'),
     ],
 )  # fmt: skip
-def test_what_is_refused(persons, message, poser, tmp_path) -> None:
-    np.save(tmp_path / 'x.npy', np.array(persons, object))
+def test_what_is_refused(persons, message, read) -> None:
     with pytest.raises(ValueError, match=message):
-        IMPORTERS['sam3dbody'].read(
-            tmp_path / 'x.npy', poser, ReadingOptions()
-        )
+        read('sam3dbody', persons)
 
 
 def test_files_are_in_the_order_of_their_numbers(tmp_path) -> None:
@@ -155,19 +147,18 @@ def test_files_are_in_the_order_of_their_numbers(tmp_path) -> None:
     assert names == ['1', '2', '10']
 
 
-def test_files_that_are_no_dictionaries(poser, tmp_path) -> None:
-    read = IMPORTERS['sam3dbody'].read
+def test_files_that_are_no_dictionaries(read, tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match='no file with a suffix of'):
-        read(tmp_path, poser, ReadingOptions())
+        read('sam3dbody', tmp_path)
     (tmp_path / 'x.txt').touch()
     with pytest.raises(ValueError, match=r'allowed are \.npz'):
-        read(tmp_path / 'x.txt', poser, ReadingOptions())
+        read('sam3dbody', tmp_path / 'x.txt')
     (tmp_path / 'x.json').write_text('{"a"')
     with pytest.raises(ValueError, match='not valid JSON'):
-        read(tmp_path / 'x.json', poser, ReadingOptions())
+        read('sam3dbody', tmp_path / 'x.json')
     np.savez(tmp_path / 'x.npz', vertices=np.zeros((2, 3)))
     with pytest.raises(ValueError, match='no field .*; fields: vertices'):
-        read(tmp_path / 'x.npz', poser, ReadingOptions())
+        read('sam3dbody', tmp_path / 'x.npz')
 
 
 @pytest.mark.parametrize('name', ['bvh', 'amass'])

@@ -37,8 +37,17 @@ def close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-6) -> None:
     torch.testing.assert_close(a, b, atol=atol, rtol=0, check_dtype=False)
 
 
-def test_6d_equals_the_original() -> None:
-    close(rotation_6d_to_matrix(oracle('rot6d/in')), oracle('rot6d/out'))
+@pytest.mark.parametrize(
+    ('function', 'source', 'target', 'atol'),
+    [
+        (rotation_6d_to_matrix, 'rot6d/in', 'rot6d/out', 1e-6),
+        (matrix_to_quaternion, 'mat/in', 'mat/quat_p3d061', 1e-6),
+        (matrix_to_axis_angle, 'mat/in', 'mat/aa_p3d061', 2e-6),
+        (axis_angle_to_matrix, 'aa/in', 'aa/pytorch3d_aa_to_rotmat', 2e-6),
+    ],
+)
+def test_values_equal_the_original(function, source, target, atol) -> None:
+    close(function(oracle(source)), oracle(target), atol)
 
 
 def test_6d_gradient_equals_the_original() -> None:
@@ -47,36 +56,16 @@ def test_6d_gradient_equals_the_original() -> None:
     close(x.grad, oracle('rot6d/grad/in_from3'), atol=1e-4)
 
 
-def test_zero_6d_is_the_zero_matrix_and_zero_axis_angle() -> None:
-    matrix = rotation_6d_to_matrix(torch.zeros(2, 6))
-    close(matrix, torch.zeros(2, 3, 3))
-    close(matrix_to_axis_angle(matrix), torch.zeros(2, 3))
-
-
-def test_quaternions_equal_the_original() -> None:
-    close(matrix_to_quaternion(oracle('mat/in')), oracle('mat/quat_p3d061'))
-
-
-def test_axis_angles_equal_the_original() -> None:
-    close(
-        matrix_to_axis_angle(oracle('mat/in')),
-        oracle('mat/aa_p3d061'),
-        atol=2e-6,
-    )
-
-
 def test_axis_angle_gradient_equals_the_original() -> None:
     x = oracle('matgrad/in').requires_grad_()
     matrix_to_axis_angle(x).mul(oracle('matgrad/outweight')).sum().backward()
     close(x.grad, oracle('matgrad/grad/in'), atol=1e-3)
 
 
-def test_matrices_equal_the_original() -> None:
-    close(
-        axis_angle_to_matrix(oracle('aa/in')),
-        oracle('aa/pytorch3d_aa_to_rotmat'),
-        atol=2e-6,
-    )
+def test_zero_6d_is_the_zero_matrix_and_zero_axis_angle() -> None:
+    matrix = rotation_6d_to_matrix(torch.zeros(2, 6))
+    close(matrix, torch.zeros(2, 3, 3))
+    close(matrix_to_axis_angle(matrix), torch.zeros(2, 3))
 
 
 @quick

@@ -17,7 +17,6 @@ from script_loader import run_python
 
 from aios.registry import MODELS
 from aios.utils.mmcv_ext import (
-    MissingOperator,
     MissingOperatorError,
     has_compiled_ops,
 )
@@ -135,12 +134,6 @@ except ModuleNotFoundError:
     assert _run(code, tmp_path) == 'missing'
 
 
-def test_missing_operator_is_an_error_of_its_own():
-    with pytest.raises(MissingOperatorError, match='_ext.roi_align_forward'):
-        MissingOperator('roi_align_forward')()
-    assert issubclass(MissingOperatorError, NotImplementedError)
-
-
 def test_environment_report_works():
     from mmcv.utils import collect_env
 
@@ -206,5 +199,6 @@ def test_compiled_only_operator_says_so():
     from mmcv.ops import nms
 
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    with pytest.raises(MissingOperatorError, match='nms'):
+    with pytest.raises(NotImplementedError, match='_ext.nms') as error:
         nms(boxes, torch.ones(1), 0.5)
+    assert error.type is MissingOperatorError
