@@ -310,7 +310,7 @@ def test_five_levels(make_tiny_model) -> None:
 def test_activation_checkpointing(make_tiny_model) -> None:
     """The same gradients, and fewer activations kept for the backward."""
     gradients, kept = [], []
-    for num_cp in (0, 2):
+    for num_cp in (0, 9):  # more layers than there are
         torch.manual_seed(0)
         model = make_tiny_model(
             encoder=dict(num_cp=num_cp),
@@ -341,6 +341,10 @@ def test_activation_checkpointing(make_tiny_model) -> None:
         (dict(bbox_head=dict(num_classes=1)), 'num_classes .* 2, got 1'),
         (dict(bbox_head=dict(pose_lifter=dict(share=0.5))), 'needs box_rel'),
         (dict(bbox_head=dict(content_dropout=0.1)), 'needs box_relative'),
+        (
+            dict(bbox_head=dict(hands_and_face_stages=['whole-body'])),
+            "hands_and_face_stages .*'body_refinement'.*'whole-body'",
+        ),
         (
             dict(
                 decoder=dict(

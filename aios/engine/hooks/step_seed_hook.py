@@ -36,7 +36,8 @@ class StepSeedHook(Hook):
         seed = (checkpoint.get('meta') or {}).get('seed')
         if not runner._resume or seed is None:
             return
-        sampler: Any = runner.train_dataloader.batch_sampler.sampler
+        loader: Any = runner.train_dataloader
+        sampler = getattr(loader.batch_sampler, 'sampler', loader.sampler)
         if getattr(sampler, 'seed', None) == runner.seed:
             sampler.seed = seed
 

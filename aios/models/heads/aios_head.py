@@ -23,6 +23,7 @@ from aios.models.layers.progressive_decoder import LayerState
 from aios.models.layers.stages import read_stages
 from aios.registry import MODELS
 from aios.structures import PERSON_LABEL, SMPLX_137
+from aios.utils.choices import check_choice
 from aios.utils.tensors import at_least_float32
 
 from .decoding import DecodingConfig, decode_instances
@@ -35,6 +36,7 @@ from .outputs import (
 from .person_frame import PersonFrame
 from .pose_lifter import PoseLifter
 from .smplx_head import (
+    SMPLX_FEATURES,
     LazySMPLXParams,
     SMPLXBranch,
     SMPLXInputs,
@@ -72,8 +74,8 @@ class AiOSHead(BaseModule):
 
     Raises:
         ValueError: If there is no class for persons, the last stage predicts
-            no SMPL-X parameters, an option needs another one, or a value of
-            ``test_cfg`` is out of range.
+            no SMPL-X parameters, a stage is unknown, an option needs another
+            one, or a value of ``test_cfg`` is out of range.
         TypeError: If ``test_cfg`` has an unknown key.
     """
 
@@ -115,6 +117,8 @@ class AiOSHead(BaseModule):
             )
         self.num_classes = num_classes
         self.embed_dims = embed_dims
+        for name in hands_and_face_stages:
+            check_choice('hands_and_face_stages', name, tuple(SMPLX_FEATURES))
         self.hands_and_face_stages = tuple(hands_and_face_stages)
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg

@@ -50,6 +50,16 @@ class DeformableEncoder(DeformableDetrTransformerEncoder):
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
     """
 
+    def __init__(
+        self,
+        num_layers: int,
+        layer_cfg: dict[str, Any],
+        num_cp: int = 0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        num_cp = min(num_cp, num_layers)  # as in the decoder
+        super().__init__(num_layers, layer_cfg, num_cp, init_cfg)
+
     def _init_layers(self) -> None:
         self.layers = ModuleList(
             DeformableEncoderLayer(**self.layer_cfg)
