@@ -245,8 +245,7 @@ class AiOSHead(BaseModule):
             dn_boxes = self.branches.refine_bodies(
                 index, state.dn_hidden, state.dn_references
             )
-        boxes = self.branches.predict_boxes(*inputs)
-        points = self.branches.predict_points(*inputs)
+        boxes, points = self.branches.predict(*inputs)
         # Losses use the keypoints of the decoder.
         sightings = None if self.training else state.sightings
         if sightings is not None:

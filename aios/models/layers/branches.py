@@ -23,7 +23,7 @@ from aios.structures import TokenLayout
 
 from .query_expansion import add_in_logit_space
 from .stages import Stage
-from .token_parts import box_parts, point_parts, split_parts
+from .token_parts import split_parts
 
 PART_FAMILIES: Mapping[str, str] = MappingProxyType(
     {
@@ -257,41 +257,31 @@ class DetectionBranches(BaseModule):
         ]
         return add_in_logit_space(boxes, torch.cat(offsets, dim=2))
 
-    def predict_boxes(
+    def predict(
         self,
         layer: int,
         layout: TokenLayout,
         content: Tensor,
         boxes: Tensor,
-    ) -> dict[str, Tensor]:
-        """Part name to boxes ``(B, P, 4)``; arguments as :meth:`refine`."""
-        contents = split_parts(content, layout)
-        references = split_parts(boxes, layout)
-        return {
-            name: add_in_logit_space(
-                references[name], self._offsets(layer, name, contents[name])
-            ).squeeze(2)
-            for name in box_parts(layout)
-        }
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Boxes and points of the parts; arguments as :meth:`refine`.
 
-    def predict_points(
-        self,
-        layer: int,
-        layout: TokenLayout,
-        content: Tensor,
-        boxes: Tensor,
-    ) -> dict[str, Tensor]:
-        """Part name to points ``(B, P, K, 2)``; as :meth:`refine`."""
-        contents = split_parts(content, layout)
+        Returns:
+            Part name to boxes ``(B, P, 4)``, and to points ``(B, P, K, 2)``.
+        """
         references = split_parts(boxes, layout)
-        points = {}
-        for name in point_parts(layout):
-            branch, index = self._branch(layer, name)
-            offsets = branch.move_center(contents[name], index)
-            points[name] = add_in_logit_space(
-                references[name][..., :2], offsets
-            )
-        return points
+        part_boxes, points = {}, {}
+        for part, tokens in split_parts(content, layout).items():
+            branch, index = self._branch(layer, part)
+            if layout.part(part).is_box:
+                offsets = branch(tokens, index)
+                box = add_in_logit_space(references[part], offsets)
+                part_boxes[part] = box.squeeze(2)
+            else:
+                offsets = branch.move_center(tokens, index)
+                centers = references[part][..., :2]
+                points[part] = add_in_logit_space(centers, offsets)
+        return part_boxes, points
 
     def _offsets(self, layer: int, part: str, content: Tensor) -> Tensor:
         branch, index = self._branch(layer, part)
