@@ -41,7 +41,7 @@ from aios.apis.post_processing import PostProcessing
 from aios.apis.sources import open_sources
 from aios.apis.viewer import make_viewer
 from aios.results import SequenceResult
-from aios.utils.command_line import make_parser
+from aios.utils.command_line import make_parser, number
 from aios.utils.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 ERRORS = (OSError, RuntimeError, ValueError)
@@ -309,14 +309,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_limits(parser)
     parser.add_argument(
         '--max-frames',
-        type=int,
+        type=number(int, 1),
         default=300,
         help='maximum number of frames read from a video (default: '
         '%(default)s)',
     )
     parser.add_argument(
         '--max-upload',
-        type=int,
+        type=number(int, 1),
         default=200,
         metavar='MB',
         help='maximum upload size (default: %(default)s)',
@@ -327,7 +327,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='address to listen on; 0.0.0.0 gives other machines access, '
         'without a password (default: %(default)s)',
     )
-    parser.add_argument('--port', type=int, default=7860)
+    parser.add_argument('--port', type=number(int, 0, 65535), default=7860)
     return parser
 
 

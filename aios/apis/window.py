@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 
 import cv2
@@ -86,6 +88,7 @@ def show_image(image: np.ndarray, title: str, milliseconds: int) -> int:
         OSError: If there is no display, or OpenCV was built without windows.
     """
     try:
+        _check_display()
         cv2.imshow(title, np.ascontiguousarray(image[..., ::-1]))
         return cv2.waitKey(milliseconds)
     except cv2.error as error:
@@ -94,6 +97,13 @@ def show_image(image: np.ndarray, title: str, milliseconds: int) -> int:
             'window support (opencv-python-headless; install opencv-python '
             'instead); write images instead'
         ) from error
+
+
+def _check_display() -> None:
+    """Raise :class:`cv2.error` where OpenCV's Qt would end the process."""
+    displays = 'DISPLAY', 'WAYLAND_DISPLAY'
+    if sys.platform == 'linux' and not any(map(os.environ.get, displays)):
+        raise cv2.error('DISPLAY is not set')
 
 
 def is_visible(title: str) -> bool:

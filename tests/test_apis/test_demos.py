@@ -279,6 +279,11 @@ class TestWebcam:
         assert closed == [4] * is_closed
         assert len(shown) == (4 if is_closed else 6)
 
+    def test_without_a_display(self, fails, camera: list, monkeypatch):
+        for name in ('DISPLAY', 'WAYLAND_DISPLAY'):
+            monkeypatch.delenv(name, raising=False)
+        assert 'there is no display' in fails('webcam_demo', 0, '--show')
+
     def test_frames_are_sent(self, demo, fails, camera: list):
         pytest.importorskip('pythonosc')
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:

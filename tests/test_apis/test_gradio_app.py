@@ -205,3 +205,13 @@ def test_without_gradio(app, monkeypatch, capsys) -> None:
         app.main(['no.pth'])
     assert stop.value.code == 1
     assert 'requirements/demo.txt' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'option', ['--port=99999', '--max-frames=0', '--max-upload=-1']
+)
+def test_odd_numbers_are_refused(app, capsys, option) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        app.main([option])
+    name, _, value = option.partition('=')
+    assert f"{name}: '{value}' is not " in capsys.readouterr().err
