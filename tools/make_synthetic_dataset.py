@@ -210,8 +210,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error('--video must be at least 2 frames')
     if args.photographic and args.sequences:
         parser.error('--photographic needs --images')
-    if args.mp4 and not args.sequences:
-        parser.error('--mp4 needs --sequences')
+    of_sequences = [parser.get_default(n) for n in ('video', 'fps', 'mp4')]
+    if args.images and [args.video, args.fps, args.mp4] != of_sequences:
+        parser.error('--video, --fps and --mp4 need --sequences')
     if not args.photographic and (args.panoramas or args.empty):
         parser.error('--panoramas and --empty need --photographic')
     if args.photographic and (args.fill or args.any_heading):

@@ -15,16 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from aios.utils.run_folder import begin_run
-from aios.utils.safe_io import (
-    atomic_write,
-    load_npz,
-    remove_half_written,
-    save_npz,
-)
+from aios.utils.safe_io import load_npz, remove_half_written, save_npz
+from aios.visualization import write_image
 
 LABEL_FILE = 'humandata.npz'
 _SETTINGS = '.synthetic/settings.json'
@@ -121,14 +116,8 @@ class DatasetFolder:
             image: ``(H, W, 3)`` uint8 RGB.
             quality: JPEG quality, 1 to 100.
         """
-        done, data = cv2.imencode(
-            '.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality]
-        )
-        if not done:
-            raise OSError(f'{name} could not be encoded')
         # An image without its labels belongs to an interrupted run.
-        with atomic_write(self.root / name, overwrite=True) as stream:
-            stream.write(data.tobytes())
+        write_image(image, self.root / name, overwrite=True, quality=quality)
 
     def finish_unit(
         self,

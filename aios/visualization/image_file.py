@@ -13,7 +13,10 @@ from aios.utils.safe_io import atomic_write
 
 
 def write_image(
-    image: np.ndarray, path: str | os.PathLike, overwrite: bool = False
+    image: np.ndarray,
+    path: str | os.PathLike,
+    overwrite: bool = False,
+    quality: int = 95,
 ) -> None:
     """Write an RGB image; the file appears only when it is complete.
 
@@ -22,6 +25,7 @@ def write_image(
         path (str): The file; its suffix determines the format, e.g. ``.jpg``.
             Missing folders are made.
         overwrite (bool): Replace an existing file.
+        quality (int): Of JPEG files, 1 to 100.
 
     Raises:
         FileExistsError: If the file exists and ``overwrite`` is False.
@@ -32,7 +36,12 @@ def write_image(
         raise ValueError(
             f'{path}: cannot write images of type {suffix!r}, use .jpg or .png'
         )
-    done, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]))
+    is_jpeg = suffix.lower() in ('.jpg', '.jpeg')
+    done, data = cv2.imencode(
+        suffix,
+        np.ascontiguousarray(image[..., ::-1]),
+        [cv2.IMWRITE_JPEG_QUALITY, quality] if is_jpeg else [],
+    )
     if not done:
         height, width = image.shape[:2]
         raise ValueError(
