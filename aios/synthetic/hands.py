@@ -19,7 +19,7 @@ from aios.synthetic.joint_limits import mirror_pose
 _FULL_CURL = np.array([1.45, 1.65, 1.0])
 # Sideways fan of index, middle, ring, pinky when fully spread, radians.
 _FAN = np.array([-0.22, -0.04, 0.14, 0.32])
-_FINGER_ROWS = ((0, 'index'), (3, 'middle'), (9, 'ring'), (6, 'pinky'))
+_FINGER_ROWS = (0, 3, 9, 6)  # index, middle, ring, pinky
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def hand_pose(shape: HandShape, *, left: bool = True) -> np.ndarray:
         ``(15, 3)`` float64 axis-angle rotations relative to the flat hand.
     """
     pose = np.zeros((15, 3))
-    for finger, (row, _) in enumerate(_FINGER_ROWS):
+    for finger, row in enumerate(_FINGER_ROWS):
         curl = shape.curls[finger]
         pose[row : row + 3, 2] = -curl * _FULL_CURL
         # Curled fingers converge, so the fan fades with the curl.

@@ -144,19 +144,25 @@ class _Painter:
             for o in self.scene.obstacles
         ]
 
-    def bodies(self, bank: BodyBank) -> list[Mesh]:
-        """Persons with painted clothes."""
+    def persons(self, rng: np.random.Generator, bank: BodyBank) -> list[Mesh]:
+        """Persons in clothes that are painted or, if dressed, have volume."""
         meshes = []
         for person, outfit in zip(
             self.scene.persons, self.scene.outfits, strict=True
         ):
             template = bank.template(person.body.figure.gender)
-            paint, _ = dress_body(template, outfit)
-            meshes.append(
-                self.mesh(
-                    person.vertices, person.normals, template.faces, paint
+            vertices, normals = person.vertices, person.normals
+            shade = np.ones(1, np.float32)
+            if self.scene.dressed:
+                garb = sample_garb(rng, template, outfit)
+                vertices, normals = dress_person(
+                    garb, vertices, normals, template.faces
                 )
-            )
+                colors, shade = garb.colors, garb.shade[:, None]
+            else:
+                colors, _ = dress_body(template, outfit)
+            mesh = self.mesh(vertices, normals, template.faces, colors)
+            meshes.append(Mesh(mesh.vertices, mesh.faces, mesh.colors * shade))
         return meshes
 
     def unshaded(self, bank: BodyBank) -> list[Mesh]:
@@ -170,27 +176,6 @@ class _Painter:
             )
             for person in self.scene.persons
         ]
-
-    def dressed(self, rng: np.random.Generator, bank: BodyBank) -> list[Mesh]:
-        """Persons with clothes that have volume."""
-        meshes = []
-        for person, outfit in zip(
-            self.scene.persons, self.scene.outfits, strict=True
-        ):
-            template = bank.template(person.body.figure.gender)
-            garb = sample_garb(rng, template, outfit)
-            vertices, normals = dress_person(
-                garb, person.vertices, person.normals, template.faces
-            )
-            mesh = self.mesh(vertices, normals, template.faces, garb.colors)
-            meshes.append(
-                Mesh(
-                    mesh.vertices,
-                    mesh.faces,
-                    mesh.colors * garb.shade[:, None],
-                )
-            )
-        return meshes
 
 
 def render_scene(
@@ -227,9 +212,7 @@ def render_scene(
         for _ in scene.persons
     ]
     objects = painter.objects(seat_colors)
-    persons = (
-        painter.dressed(rng, bank) if scene.dressed else painter.bodies(bank)
-    )
+    persons = painter.persons(rng, bank)
     image = np.clip(image, 0, 1).astype(np.float32)
     if not scene.dressed:
         result = draw(
