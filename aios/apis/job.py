@@ -13,15 +13,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.results import RunRecord, SequenceResult, read_cameras
+from aios.results import (
+    FrameResult,
+    RunRecord,
+    SequenceResult,
+    read_cameras,
+)
+from aios.tracking import mean_shapes, smooth_frames
 from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
@@ -269,10 +276,12 @@ class _Job:
     def _consumer(
         self, writers: Sequence[FrameWriter], alone: bool
     ) -> FrameConsumer:
-        steps, final = [], None
+        steps, final, online = [], None, self.processing
+        if self._smooths_late:
+            online = replace(online, track=True, smooth=False)
         if alone and self.processing.in_order:
             steps = make_processing(
-                self.processing,
+                online,
                 self.inferencer.instance_filter.score_thr,
                 self.source.fps or 25.0,
                 self.body_model,
@@ -284,7 +293,7 @@ class _Job:
             writers,
             BodyPoser(self.body_model),
             steps,
-            self.processing.smooth and bool(steps),
+            online.smooth and bool(steps),
             final,
             self.keep_files,
             self.processing.in_order,
@@ -316,13 +325,20 @@ class _Job:
         return [writer for writer in writers if alone or writer.per_frame]
 
     @property
-    def _draws_late(self) -> bool:
-        """Whether to draw after the last frame, as grounding moves persons.
+    def _is_recorded(self) -> bool:
+        """Whether the source is a video that can be read again."""
+        return self.source.is_sequence and not self.source.live
 
-        Frames of a live camera cannot be read again.
-        """
-        changes = self.processing.ground and self.source.is_sequence
-        return changes and not self.source.live
+    @property
+    def _smooths_late(self) -> bool:
+        """Whether to smooth after the last frame, without lag."""
+        return self.processing.smooth and self._is_recorded
+
+    @property
+    def _draws_late(self) -> bool:
+        """Whether to draw after the last frame, as persons move then."""
+        grounds_late = self.processing.ground and self._is_recorded
+        return grounds_late or self._smooths_late
 
     def _file_writers(self) -> list[FrameWriter]:
         """Writers of files of frames."""
@@ -346,8 +362,9 @@ class _Job:
     def finish(self) -> None:
         """Write files of all frames, and remove the shards."""
         frames = 0
-        if self.final.paths:
-            frames, _ = merge_shards(self.final.paths, self._target, True)
+        final = self._smoothed() if self._smooths_late else self.final
+        if final.paths:
+            frames, _ = merge_shards(final.paths, self._target, True)
         if frames:
             if self.processing.ground:
                 note = ground_file(
@@ -355,19 +372,40 @@ class _Job:
                 )
                 self.notes.append(f'{self.source.name}: {note}')
             if self._draws_late:
-                self._write_files()
+                results: Iterator[FrameResult]
+                results = map(itemgetter(1), final.frames())
+                if self.processing.ground:
+                    results = SequenceResult.load(self._target).frames()
+                self._write_files(results)
             self._export(self._target)
         else:
             self._target.unlink(missing_ok=True)
         shutil.rmtree(self._parts, ignore_errors=True)
 
-    def _write_files(self) -> None:
-        """Write the files of frames from the final results."""
+    def _smoothed(self) -> ShardStore:
+        """Smooth the final results of all frames."""
+        folder = self._parts / 'smooth'
+        shutil.rmtree(folder, ignore_errors=True)  # of an interrupted run
+        smooth = ShardStore(folder, self.metadata)
+        numbers = [number for number, _ in self.final.frames()]
+        frames = smooth_frames(
+            map(itemgetter(1), self.final.frames()),
+            self.body_model,
+            mean_shapes(map(itemgetter(1), self.final.frames())),
+            self.source.fps,
+        )
+        off = not self.inferencer.show_progress
+        bar = tqdm(frames, 'smooth', len(numbers), unit='frame', disable=off)
+        for number, frame in zip(numbers, bar, strict=True):
+            smooth.append(number, frame)
+        smooth.flush()
+        return smooth
+
+    def _write_files(self, results: Iterator[FrameResult]) -> None:
+        """Write the files of frames from their final results, in order."""
         writers = self._file_writers()
         if not writers:
             return
-        persons = SequenceResult.load(self._target)
-        rows = {name: i for i, name in enumerate(persons.frame_names.tolist())}
         poser = BodyPoser(self.body_model)
         with ExitStack() as stack:
             for writer in writers:
@@ -375,10 +413,11 @@ class _Job:
             frames = map(
                 self.inferencer.camera.undistorted, self.source.frames()
             )
+            result = next(results, None)
             for frame in frames:
-                if frame.name in rows:
-                    result = persons.frame(rows[frame.name])
+                if result is not None and frame.name == result.name:
                     write_frame(frame, result, writers, poser)
+                    result = next(results, None)
 
     @property
     def problems(self) -> list[str]:

@@ -1,7 +1,7 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
 """Post-processing of frames between the network and the files.
 
-Everything here is online: a frame in, a frame out, constant memory.
+Steps are online: a frame in, a frame out, constant memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class PostProcessing:
     Args:
         track: Give persons the same id in all frames.
         largest_person: Keep one person, the largest; implies ``track``.
-        smooth: Smooth the motion; implies ``track``.
+        smooth: Smooth the motion; implies ``track``. After the last frame of
+            a video (:func:`~aios.tracking.smooth_frames`), frame by frame of
+            a camera (:class:`~aios.tracking.OneEuroSmoother`).
         ground: Ground persons after the last frame; implies ``track``.
     """
 

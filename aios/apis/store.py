@@ -156,7 +156,7 @@ def load_partial(folder: Path) -> SequenceResult:
         folder: Folder of the results.
 
     Returns:
-        The results so far, post-processed if the run does that.
+        The results so far, tracked if the run does that.
 
     Raises:
         FileNotFoundError: If there are no shards.

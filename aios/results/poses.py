@@ -59,13 +59,16 @@ class PoseRotations:
         )
 
     def poses(self, rotations: Rotation) -> dict[str, np.ndarray]:
-        """The inverse of :meth:`rotations` of a person; angles up to pi."""
-        vectors = rotations.as_rotvec()
-        ends = np.cumsum(list(POSE_JOINTS.values()))[:-1]
-        parts = dict(zip(POSE_JOINTS, np.split(vectors, ends), strict=True))
+        """The inverse of :meth:`rotations`, ``(n, 3 * joints)``.
+
+        Angles are at most pi.
+        """
+        ends = 3 * np.cumsum(list(POSE_JOINTS.values()))
+        vectors = rotations.as_rotvec().reshape(-1, ends[-1])
+        parts = np.split(vectors, ends[:-1], axis=1)
         return {
-            name: parts[name].ravel() - offset
-            for name, offset in self._offsets.items()
+            name: part - self._offsets[name]
+            for name, part in zip(POSE_JOINTS, parts, strict=True)
         }
 
     def interpolate(
@@ -83,4 +86,8 @@ class PoseRotations:
         """
         rotations = self.rotations(start)
         arcs = (rotations.inv() * self.rotations(end)).as_rotvec()
-        return self.poses(rotations * Rotation.from_rotvec(weight * arcs))
+        between = self.poses(rotations * Rotation.from_rotvec(weight * arcs))
+        return {
+            name: value.reshape(start[name].shape)
+            for name, value in between.items()
+        }

@@ -32,6 +32,22 @@ class SimilarityTransform:
         return scaled + self.translation[..., None, :]
 
 
+def nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    """The rotation with the least squared distance from a matrix.
+
+    Args:
+        matrix: ``(..., 3, 3)``, for example a mean of rotations.
+
+    Returns:
+        ``(..., 3, 3)``, determinant +1.
+    """
+    u, singular, vt = np.linalg.svd(matrix)
+    sign = np.ones_like(singular)
+    sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1, 1)
+    rotation: np.ndarray = (u * sign[..., None, :]) @ vt
+    return rotation
+
+
 def procrustes_align(
     source: np.ndarray,
     target: np.ndarray,
@@ -69,13 +85,10 @@ def procrustes_align(
     centered_target = (target - target_mean[..., None, :]) * weight
 
     covariance = np.swapaxes(centered_target, -1, -2) @ centered
-    u, singular, vt = np.linalg.svd(covariance)
-    sign = np.ones_like(singular)
-    sign[..., 2] = np.where(np.linalg.det(u @ vt) < 0, -1, 1)
-    rotation = (u * sign[..., None, :]) @ vt
+    rotation = nearest_rotation(covariance)
 
     spread = np.square(centered).sum((-2, -1))
-    fit = (singular * sign).sum(-1)
+    fit = (rotation * covariance).sum((-2, -1))
     # Rounding errors of the mean are not spread.
     largest = np.abs(source).max((-2, -1), initial=0)
     noise = np.square(np.finfo(np.float64).eps * largest) * count[..., 0]

@@ -5,7 +5,8 @@ from .appearance import with_appearance
 from .gaps import fill_gaps
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
 from .selection import LargestPerson, largest_person
-from .smoothing import OneEuroSmoother, SmoothingOptions, smooth_sequence
+from .sequence_smoothing import mean_shapes, smooth_frames, smooth_sequence
+from .smoothing import OneEuroSmoother, SmoothingOptions
 from .tracker import Tracker
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     'VectorFilter',
     'fill_gaps',
     'largest_person',
+    'mean_shapes',
+    'smooth_frames',
     'smooth_sequence',
     'with_appearance',
 ]

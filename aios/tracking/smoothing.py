@@ -1,18 +1,18 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Temporal smoothing of tracked persons.
+"""Temporal smoothing of tracked persons, frame by frame.
 
 Symbols: ``n`` persons of a frame, ``J`` = 55 rotations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
+from aios.results import SMPLX_ARGUMENTS, FrameResult
 from aios.results.poses import PoseRotations
 
 from .one_euro import OneEuroOptions, RotationFilter, VectorFilter
@@ -56,17 +56,24 @@ class _Filters:
 
 
 @dataclass
-class _Mean:
-    """Weighted running mean of vectors."""
+class MeanShape:
+    """Weighted mean of the shapes of a person.
+
+    A shape is ``(13,)``: ``betas``, and the pelvis relative to ``transl``,
+    which is linear in them.
+    """
 
     weight: float = 0.0
-    value: np.ndarray | float = 0.0
+    value: np.ndarray = field(default_factory=lambda: np.zeros(13))
 
-    def add(self, value: np.ndarray, weight: float) -> np.ndarray:
+    def add(self, instances: Mapping[str, np.ndarray], row: int) -> np.ndarray:
+        """Add a person of a frame, and return the mean."""
+        rest = instances['joints3d'][row, 0] - instances['transl'][row]
+        shape = np.concatenate([instances['betas'][row], rest]).astype(float)
+        weight = max(float(instances['scores'][row]), 1e-3)
         self.weight += weight
-        rate = weight / self.weight
-        self.value = self.value + rate * (value - self.value)
-        return np.asarray(self.value)
+        self.value = self.value + weight / self.weight * (shape - self.value)
+        return self.value
 
 
 @dataclass
@@ -75,7 +82,7 @@ class _State:
 
     filters: _Filters
     seen: float
-    shape: _Mean = field(default_factory=_Mean)
+    shape: MeanShape = field(default_factory=MeanShape)
 
 
 class OneEuroSmoother:
@@ -163,14 +170,12 @@ class OneEuroSmoother:
         state, seconds = self._state(int(frame.instances['person_id'][row]))
         filters = state.filters
         rotations = filters.rotations(self._poses.rotations(person), seconds)
-        out = self._poses.poses(rotations)
+        poses = self._poses.poses(rotations)
+        out = {name: value[0] for name, value in poses.items()}
         expression = filters.expression(person['expression'][None], seconds)
         out['expression'] = expression[0]
-        # The pelvis of the rest pose is linear in the shape coefficients.
         pelvis = person['joints3d'][0]
-        shape = np.concatenate([person['betas'], pelvis - person['transl']])
-        weight = max(float(frame.instances['scores'][row]), 1e-3)
-        mean = state.shape.add(shape, weight)
+        mean = state.shape.add(frame.instances, row)
         # Speeds in the image do not depend on the focal length.
         size = max(frame.size) / frame.K[0, 0]
         position = _position(filters, pelvis, seconds, size)
@@ -209,85 +214,3 @@ def _position(
     direction = filters.direction(pelvis[None, :2] / pelvis[2], seconds, size)
     depth = np.exp(filters.depth(np.log(pelvis[None, 2:]), seconds))[0]
     return np.concatenate([direction[0] * depth, depth])
-
-
-def smooth_sequence(
-    sequence: SequenceResult,
-    body_model: dict | nn.Module,
-    options: SmoothingOptions | None = None,
-    zero_lag: bool = True,
-) -> SequenceResult:
-    """Smooth a whole sequence.
-
-    Args:
-        sequence: With ids of a tracker.
-        body_model: See :class:`OneEuroSmoother`.
-        options: Filter strength.
-        zero_lag: Average a forward and a backward pass, which removes the
-            lag, and use the mean shape of all frames. Otherwise filter as
-            online.
-
-    Returns:
-        The same persons, smoothed.
-
-    Raises:
-        ValueError: If the bodies have no SMPL-X parameters.
-    """
-    sequence.check_parameters()
-    smoother = OneEuroSmoother(sequence.fps or 30.0, body_model, options)
-    frames = list(sequence.frames())
-    smoothed = [smoother.parameters(frame) for frame in frames]
-    if zero_lag:
-        smoother.reset()
-        backward = [smoother.parameters(f) for f in _reversed(frames)][::-1]
-        shapes = _mean_shapes(sequence)
-        smoothed = [
-            _middle(smoother._poses, *frames, shapes)
-            for frames in zip(frames, smoothed, backward, strict=True)
-        ]
-    smoothed = [smoother._posed(frame) for frame in smoothed]
-    rows = SequenceResult.from_frames(smoothed)
-    changed = (*SMPLX_ARGUMENTS, 'joints3d', 'joints2d', 'vertices')
-    return replace(sequence, **{name: getattr(rows, name) for name in changed})
-
-
-def _reversed(frames: list[FrameResult]) -> Iterable[FrameResult]:
-    """The frames from last to first, with increasing timestamps."""
-    end = frames[-1].timestamp if frames else 0.0
-    for frame in reversed(frames):
-        yield replace(frame, timestamp=end - frame.timestamp)
-
-
-def _mean_shapes(sequence: SequenceResult) -> dict[int, np.ndarray]:
-    """By id: ``(13,)`` coefficients and pelvis relative to translation."""
-    rest = sequence.joints3d[:, 0] - sequence.transl
-    shapes = np.concatenate([sequence.betas, rest], axis=1)
-    weights = np.maximum(sequence.scores, 1e-3)
-    return {
-        key: np.average(shapes[rows], axis=0, weights=weights[rows])
-        for key in sequence.person_ids.tolist()
-        for rows in [sequence.person_id == key]
-    }
-
-
-def _middle(
-    poses: PoseRotations,
-    frame: FrameResult,
-    forward: FrameResult,
-    backward: FrameResult,
-    shapes: dict[int, np.ndarray],
-) -> FrameResult:
-    """The mean of the forward and the backward pass for a frame."""
-    rows = []
-    for row, person in enumerate(frame.instances['person_id'].tolist()):
-        one, other = (
-            {name: value[row] for name, value in passed.instances.items()}
-            for passed in (forward, backward)
-        )
-        out = poses.interpolate(one, other, 0.5)
-        out['expression'] = (one['expression'] + other['expression']) / 2
-        pelvis = (one['joints3d'][0] + other['joints3d'][0]) / 2
-        out['betas'] = shapes[person][:-3]
-        out['transl'] = pelvis - shapes[person][-3:]
-        rows.append(out)
-    return frame.with_rows(rows)

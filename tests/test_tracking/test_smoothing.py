@@ -6,11 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from aios.body_models import BodyPoser
 from aios.results import SMPLX_ARGUMENTS, FrameResult, SequenceResult
 from aios.structures import Camera
-from aios.tracking import OneEuroSmoother, SmoothingOptions, smooth_sequence
+from aios.tracking import (
+    OneEuroSmoother,
+    SmoothingOptions,
+    sequence_smoothing,
+    smooth_sequence,
+)
 
 PATHS = [((-1.2, -4.0), (1.2, -4.5)), ((1.3, -6.0), (-1.3, -3.5))]
 
@@ -69,6 +75,10 @@ def smooth_online(frames, layer, **options) -> list[FrameResult]:
     return [smoother(frame) for frame in frames]
 
 
+def smooth_offline(frames, layer) -> list[FrameResult]:
+    return list(smooth_sequence(sequence(frames), layer).frames())
+
+
 def sequence(frames) -> SequenceResult:
     return SequenceResult.from_frames(frames, fps=25.0)
 
@@ -78,32 +88,67 @@ def test_noise_of_a_known_motion_is_reduced(truth, noisy, layer):
     online = joints(smooth_online(noisy, layer))
     offline = joints(smooth_sequence(sequence(noisy), layer).frames())
     assert trembling(online) < 0.1 * trembling(before)
-    assert trembling(offline) < 0.1 * trembling(before)
+    assert trembling(offline) < 2 * trembling(goal) < 0.01 * trembling(before)
     assert error(online, goal) < 0.85 * error(before, goal)
-    assert error(offline, goal) < 0.6 * error(before, goal)
+    assert error(offline, goal) < 0.4 * error(before, goal)
 
 
-def test_zero_lag_does_not_come_late(truth, layer):
+def test_a_finished_sequence_does_not_lag(truth, layer):
     """A clean walk: what is left is what the filter itself does."""
     goal = joints(truth)
     online = joints(smooth_online(truth, layer))
     offline = joints(smooth_sequence(sequence(truth), layer).frames())
-    assert error(offline, goal) < 0.4 * error(online, goal)
+    assert error(offline, goal) < 0.1 * error(online, goal)
 
 
-def test_offline_without_zero_lag_is_online(noisy, layer):
-    persons = smooth_sequence(sequence(noisy), layer, zero_lag=False)
-    np.testing.assert_array_equal(
-        persons.joints3d, np.concatenate(joints(smooth_online(noisy, layer)))
+def test_blocks_leave_no_trace(noisy, layer, monkeypatch):
+    """Long videos are smoothed in blocks that overlap."""
+    whole = smooth_sequence(sequence(noisy), layer)
+    for name, count in (('_BLOCK', 10), ('_MARGIN', 40)):
+        monkeypatch.setattr(sequence_smoothing, name, count)
+    blocks = smooth_sequence(sequence(noisy), layer)
+    assert blocks.frame_names.tolist() == whole.frame_names.tolist()
+    assert error(blocks.joints3d, whole.joints3d) < 3e-3
+    np.testing.assert_array_equal(blocks.betas, whole.betas)
+
+
+def test_turned_around_for_a_moment(truth, layer):
+    """As of persons seen from behind, in single frames."""
+    frames = list(truth)
+    for number in (10, 30, 31, 50):
+        root = Rotation.from_rotvec(frames[number].instances['global_orient'])
+        turned = root * Rotation.from_rotvec([0, np.pi, 0])
+        frames[number] = frames[number].with_fields(
+            global_orient=turned.as_rotvec()
+        )
+    smooth = smooth_sequence(sequence(frames), layer)
+    goal = np.concatenate([f.instances['global_orient'] for f in truth])
+    difference = Rotation.from_rotvec(goal).inv() * Rotation.from_rotvec(
+        smooth.global_orient
     )
+    assert np.degrees(difference.magnitude()).max() < 60
 
 
-@pytest.mark.parametrize('zero_lag', [True, False])
-def test_what_does_not_move_is_not_changed(truth, layer, zero_lag):
+def test_persons_in_the_camera_plane_keep_their_position(truth, layer):
+    frames = []
+    for number, frame in enumerate(truth[:12]):
+        pelvis = frame.instances['joints3d'][:, 0]
+        depth = 0.5 - 0.1 * number  # behind the camera at last
+        transl = frame.instances['transl'] - pelvis * (0, 0, 1)
+        frames.append(frame.with_fields(transl=transl + (0, 0, depth)))
+    frames = [refreshed(frame, layer) for frame in frames]
+    pelvis = joints(frames)[:, :, 0]
+    smooth = joints(smooth_offline(frames, layer))[:, :, 0]
+    np.testing.assert_allclose(smooth[5:], pelvis[5:], atol=1e-5)
+    np.testing.assert_allclose(smooth[:5], pelvis[:5], atol=0.1)
+
+
+@pytest.mark.parametrize('smooth', [smooth_online, smooth_offline])
+def test_what_does_not_move_is_not_changed(truth, layer, smooth):
     still = sequence(
         [replace(truth[0], name=f.name, timestamp=f.timestamp) for f in truth]
     )
-    persons = smooth_sequence(still, layer, zero_lag=zero_lag)
+    persons = sequence(smooth(still.frames(), layer))
     np.testing.assert_allclose(persons.joints3d, still.joints3d, atol=2e-5)
     np.testing.assert_allclose(persons.joints2d, still.joints2d, atol=2e-2)
     for name in SMPLX_ARGUMENTS:
@@ -134,15 +179,13 @@ def test_joints2d_do_not_depend_on_the_path(truth, layer):
         )
 
 
-@pytest.mark.parametrize('zero_lag', [True, False])
-def test_joints_and_meshes_are_those_of_the_parameters(noisy, layer, zero_lag):
+@pytest.mark.parametrize('smooth', [smooth_online, smooth_offline])
+def test_joints_and_meshes_are_those_of_the_parameters(noisy, layer, smooth):
     frames = [
         frame.with_fields(vertices=forward(frame, layer).vertices.numpy())
         for frame in noisy[:6]
     ]
-    persons = smooth_sequence(sequence(frames), layer, zero_lag=zero_lag)
-    assert persons.vertices is not None
-    for frame in persons.frames():
+    for frame in smooth(frames, layer):
         out = forward(frame, layer)
         again = refreshed(frame, layer)
         for name, wanted, tolerance in (
@@ -189,6 +232,20 @@ def test_shape_becomes_the_mean_weighted_by_scores(truth, layer):
         frames[0].instances['joints3d'][:, 0],
         atol=1e-5,
     )
+
+
+def test_tracks_before_and_after_a_gap_do_not_mix(noisy, layer):
+    gap = [frame.select([1]) for frame in noisy[20:40]]  # 0.8 s
+    parts = noisy[:20], [*gap, *noisy[40:]]
+    whole = smooth_offline([*parts[0], *parts[1]], layer)
+    alone = [f for part in parts for f in smooth_offline(part, layer)]
+    for one, other in zip(whole, alone, strict=True):
+        if len(one) == 2:
+            np.testing.assert_allclose(
+                one.instances['body_pose'][0],
+                other.instances['body_pose'][0],
+                atol=1e-6,
+            )
 
 
 def test_who_comes_back_after_a_gap_starts_anew(truth, layer):

@@ -42,6 +42,7 @@ from aios.evaluation.functional.trajectory import jitter
 from aios.evaluation.tracking import Track, evaluate_tracks
 from aios.results import FrameResult, SequenceResult
 from aios.tracking import (
+    OneEuroSmoother,
     Tracker,
     fill_gaps,
     smooth_sequence,
@@ -273,8 +274,8 @@ def main(argv: list[str] | None = None) -> None:
 
     smoothed = {
         'as found': lambda persons: persons,
-        '--smooth': lambda persons: smooth_sequence(
-            persons, layer, None, False
+        'OneEuroSmoother': lambda persons: with_frames(
+            persons, OneEuroSmoother(args.fps, layer)
         ),
         'smooth_sequence': lambda persons: smooth_sequence(persons, layer),
     }
