@@ -21,6 +21,8 @@ from pathlib import Path
 from free_body.build import build_seed
 from free_body.makehuman import MakeHumanData, find_data
 
+from aios.utils.command_line import errors_in_one_line
+
 ASSETS = Path(__file__).parents[2] / 'aios' / 'body_models' / 'assets'
 NUM_SAMPLES = 160
 
@@ -59,6 +61,7 @@ def check(data: MakeHumanData, num_samples: int) -> int:
     return different
 
 
+@errors_in_one_line()
 def main() -> int:
     """Create the seed, or check that of the package."""
     args = parse_args()
