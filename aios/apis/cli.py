@@ -473,8 +473,8 @@ def _interrupt(*_: Any) -> NoReturn:
 def _advice(error: Exception, out_dir: str | None) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
-            f'no space left on the disk of {out_dir} ({error}); results so '
-            'far are kept. Make room, then go on with --resume'
+            f'no space left on the disk of {out_dir} or TMPDIR ({error}); '
+            'results are kept. Make room, then go on with --resume'
         )
     return str(error)
 

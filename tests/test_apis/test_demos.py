@@ -176,6 +176,7 @@ class TestBadInput:
 
         monkeypatch.setattr('aios.apis.store.save_npz', fail)
         message = fails('image_demo', images, '--out-dir', tmp_path / 'out')
+        assert f'disk of {tmp_path}/out or TMPDIR' in message
         assert 'Make room, then go on with --resume' in message
 
 
