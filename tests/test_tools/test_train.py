@@ -166,6 +166,18 @@ def test_checkpoint_without_the_state_of_a_training(train, whole):
         train('--work-dir', whole, '--resume', path)
 
 
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('optim_wrapper.optimizer.type=SGD', 'betas, not 4 .* momentum;'),
+        ('optim_wrapper.paramwise_cfg=None', '4 groups .* not 4 .* 1 groups'),
+    ],
+)
+def test_another_optimizer(train, whole, option, message):
+    with pytest.raises(SystemExit, match=f'epoch_3.pth: its .*{message}'):
+        train('--work-dir', whole, '--resume', '--cfg-options', option)
+
+
 def test_checkpoints_hold_plain_data(whole):
     path = whole / 'epoch_3.pth'
     types = get_unsafe_globals_in_checkpoint(path)

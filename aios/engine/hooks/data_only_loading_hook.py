@@ -35,17 +35,33 @@ class DataOnlyLoadingHook(Hook):
         """Check that training can be resumed from a checkpoint.
 
         Raises:
-            ValueError: If MMEngine's message hub is missing or incomplete.
+            ValueError: If MMEngine's message hub is missing or incomplete, or
+                the optimizer is another one.
         """
         if not runner._resume:
             return
         hub = checkpoint.get('message_hub')
         entries = hub if isinstance(hub, dict) else {}
-        missing = [name for name in _HUB_ENTRIES if name not in entries]
-        if missing:
+        problems = [
+            f'message_hub has no {name}'
+            for name in _HUB_ENTRIES
+            if name not in entries
+        ]
+        stored = (checkpoint.get('optimizer') or {}).get('param_groups')
+        optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+        if stored and optimizer is not None:
+            theirs, ours = map(_describe, (stored, optimizer.param_groups))
+            if theirs != ours:
+                problems.append(f'its optimizer has {theirs}, not {ours}')
+        if problems:
             raise ValueError(
-                f'{runner._load_from or runner.work_dir}: message_hub has no '
-                f'{missing[0]}; a training cannot be resumed from this '
-                'checkpoint (load_from without resume loads only its '
-                'weights)'
+                f'{runner._load_from or runner.work_dir}: {problems[0]}; a '
+                'training with this config cannot be resumed from this '
+                'checkpoint (load_from without resume loads only its weights)'
             )
+
+
+def _describe(groups: list[dict[str, Any]]) -> str:
+    count = sum(len(group['params']) for group in groups)
+    options = ''.join(sorted(groups[0].keys() & {'betas', 'momentum'}))
+    return f'{count} parameters in {len(groups)} groups with {options}'
