@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,6 +30,27 @@ def load_script(path: str | Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def load_main(path: str | Path) -> Callable[..., Any]:
+    """``main`` of a script that uses MMEngine, as if in a new process.
+
+    Args:
+        path: See :func:`load_script`.
+    """
+    module = load_script(path)
+
+    def run(*args: object) -> Any:
+        from mmengine.logging import MessageHub, MMLogger
+
+        from aios.visualization.local_visualizer import WholeBodyVisualizer
+
+        # They are kept by name, with the folders of an earlier run.
+        for kind in (WholeBodyVisualizer, MMLogger, MessageHub):
+            kind._instance_dict.clear()
+        return module.main([*map(str, args)])
+
+    return run
 
 
 def page_blocks(page: str | Path, language: str = 'python') -> list[str]:

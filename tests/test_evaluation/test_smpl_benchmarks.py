@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy_smpl_releases as releases
-from mmengine.logging import MessageHub, MMLogger
-from script_loader import load_script
+from script_loader import load_main
 
 from aios.datasets.converters import (
     EMDBConverter,
@@ -17,7 +16,6 @@ from aios.datasets.converters import (
     RICHConverter,
     run_command,
 )
-from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -68,10 +66,8 @@ def test_release_to_numbers(name, smpl_models, tmp_path, monkeypatch):
     config.write_text(CONFIG.format(root=ROOT, name=name))
     checkpoint = tmp_path / 'weights.pth'
     torch.save({'state_dict': {}, 'meta': {}}, checkpoint)
-    for kept in (WholeBodyVisualizer, MMLogger, MessageHub):
-        kept._instance_dict.clear()  # of an earlier run
-    numbers = load_script('tools/test.py').main(
-        [str(config), str(checkpoint), '--work-dir', str(tmp_path / 'work')]
+    numbers = load_main('tools/test.py')(
+        config, checkpoint, '--work-dir', tmp_path / 'work'
     )
     assert numbers[f'{prefix}/persons'] == persons
     assert numbers[f'{prefix}/matched'] == persons

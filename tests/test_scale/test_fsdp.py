@@ -11,8 +11,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ from mmengine.model import (
 )
 from mmengine.optim import OptimWrapper
 from process_groups import run_group
-from script_loader import load_script
+from script_loader import load_main
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -162,17 +162,17 @@ def test_accumulated_gradients_are_those_of_the_larger_batch():
 
 
 @pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
     """tools/train.py, in a place where it finds the toy data."""
     (tmp_path / 'data').mkdir()
     monkeypatch.setenv('TOY_ROOT', str(tmp_path / 'data'))
     monkeypatch.syspath_prepend(str(TOYS))
-    return load_script('tools/train.py')
+    return load_main('tools/train.py')
 
 
-def _train(rank: int, tool: ModuleType, config: Path, *options: str) -> None:
+def _train(rank: int, tool: Callable, config: Path, *options: str) -> None:
     sys.stdout = open(os.devnull, 'w')  # noqa: SIM115
-    tool.main([str(config), '--launcher', 'pytorch', *options])
+    tool(config, '--launcher', 'pytorch', *options)
 
 
 def _losses(folder: Path) -> dict[int, tuple[float, float]]:
@@ -182,7 +182,7 @@ def _losses(folder: Path) -> dict[int, tuple[float, float]]:
     return {r['step']: (r['loss'], r['grad_norm']) for r in records[:-1]}
 
 
-def test_training_and_resuming(tmp_path: Path, tool: ModuleType):
+def test_training_and_resuming(tmp_path: Path, tool: Callable):
     """FlexibleRunner, clipping, checkpoints, damage: as without FSDP."""
     toy = Path(__file__).with_name('toy_config_fsdp.py')
     plain, pieces, again = (tmp_path / x for x in ('plain', 'pieces', 'again'))

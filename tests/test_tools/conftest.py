@@ -12,12 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import loops
-from script_loader import load_script
+from script_loader import load_main
 from torch.utils.data import _utils as data_loading
-
-from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -51,17 +48,8 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _tool(name: str) -> Callable:
     """``main`` of a tool, with the toy config, as if in a new process."""
-    module = load_script(f'tools/{name}.py')
-
-    def run(
-        *args: object, config: str = CONFIG.name
-    ) -> dict[str, float] | None:
-        # They are kept by name, with the folders of an earlier run.
-        for kind in (WholeBodyVisualizer, MMLogger, MessageHub):
-            kind._instance_dict.clear()
-        return module.main([str(HERE / config), *map(str, args)])
-
-    return run
+    main = load_main(f'tools/{name}.py')
+    return lambda *args, config=CONFIG.name: main(HERE / config, *args)
 
 
 @pytest.fixture

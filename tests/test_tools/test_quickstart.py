@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MessageHub, MMLogger
-from script_loader import load_script
+from script_loader import load_main
 
 from aios.results import SequenceResult
-from aios.visualization.local_visualizer import WholeBodyVisualizer
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/aios/aios_nano_2xb16_quickstart.py'
@@ -22,25 +19,13 @@ STEPS = 2
 ANY_SCORE = '0'
 
 
-def _main(path: str) -> Callable:
-    module = load_script(path)
-
-    def run(*args: object) -> object:
-        # They are kept by name, with the folders of an earlier run.
-        for kind in (WholeBodyVisualizer, MMLogger, MessageHub):
-            kind._instance_dict.clear()
-        return module.main([*map(str, args)])
-
-    return run
-
-
 @pytest.fixture(scope='module')
 def images(
     tmp_path_factory: pytest.TempPathFactory, free_body_dir: Path
 ) -> Path:
     """Three images of one or two persons."""
     folder = tmp_path_factory.mktemp('quickstart') / 'images'
-    _main('tools/make_synthetic_dataset.py')(
+    load_main('tools/make_synthetic_dataset.py')(
         folder, '--images', 3, '--size', '96x72', '--persons', '1-2',
         '--supersample', 1, '--body', free_body_dir,
     )  # fmt: skip
@@ -71,14 +56,14 @@ def checkpoint(
 ) -> Path:
     """Weights after two steps."""
     folder = tmp_path_factory.mktemp('training')
-    _main('tools/train.py')(CONFIG, '--work-dir', folder, *options)
+    load_main('tools/train.py')(CONFIG, '--work-dir', folder, *options)
     return folder / f'iter_{STEPS}.pth'
 
 
 def test_train_and_evaluate(
     checkpoint: Path, options: list[str], tmp_path: Path
 ):
-    metrics = _main('tools/test.py')(
+    metrics = load_main('tools/test.py')(
         CONFIG, checkpoint, '--work-dir', tmp_path, *options
     )
     assert metrics['whole_body/images'] == 3
@@ -88,7 +73,7 @@ def test_train_and_evaluate(
 
 
 def test_predict(checkpoint: Path, images: Path, tmp_path: Path):
-    predict = _main('demo/image_demo.py')
+    predict = load_main('demo/image_demo.py')
     count = predict(
         images / 'images', CONFIG, checkpoint,
         '--out-dir', tmp_path / 'out', '--score-thr', ANY_SCORE,
