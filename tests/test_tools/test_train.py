@@ -166,6 +166,16 @@ def test_checkpoint_without_the_state_of_a_training(train, whole):
         train('--work-dir', whole, '--resume', path)
 
 
+def test_checkpoint_without_the_optimizer(train, whole, capfd):
+    """As MMEngine saves the best one."""
+    content = torch.load(whole / 'epoch_2.pth', weights_only=False)
+    del content['optimizer']
+    torch.save(content, whole / 'best.pth')
+    capfd.readouterr()
+    train('--work-dir', whole, '--resume', whole / 'best.pth')
+    assert 'best.pth: no state of the optim' in ''.join(capfd.readouterr())
+
+
 @pytest.mark.parametrize(
     ('option', 'message'),
     [

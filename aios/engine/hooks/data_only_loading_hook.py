@@ -47,6 +47,12 @@ class DataOnlyLoadingHook(Hook):
             for name in _HUB_ENTRIES
             if name not in entries
         ]
+        source = runner._load_from or runner.work_dir
+        if 'optimizer' not in checkpoint:  # such as best_*.pth of MMEngine
+            runner.logger.warning(
+                f'{source}: no state of the optimizer; the training will '
+                'differ from one without interruption'
+            )
         stored = (checkpoint.get('optimizer') or {}).get('param_groups')
         optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
         if stored and optimizer is not None:
@@ -55,9 +61,9 @@ class DataOnlyLoadingHook(Hook):
                 problems.append(f'its optimizer has {theirs}, not {ours}')
         if problems:
             raise ValueError(
-                f'{runner._load_from or runner.work_dir}: {problems[0]}; a '
-                'training with this config cannot be resumed from this '
-                'checkpoint (load_from without resume loads only its weights)'
+                f'{source}: {problems[0]}; a training with this config cannot '
+                'be resumed from this checkpoint (load_from without resume '
+                'loads only its weights)'
             )
 
 
