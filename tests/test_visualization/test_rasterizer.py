@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from aios.structures import Mesh
 from aios.visualization import render_meshes
 
-# Different focal lengths and a principal point far off the center.
-K = np.array([[90.0, 0, 7.3], [0, 120, 21.6], [0, 0, 1]])
+# Different focal lengths, skew and a principal point far off the center.
+K = np.array([[90.0, 5, 7.3], [0, 120, 21.6], [0, 0, 1]])
 HEIGHT, WIDTH = 40, 56
 
 
