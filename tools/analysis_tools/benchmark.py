@@ -44,6 +44,7 @@ from aios.utils.command_line import (
     config_title,
     errors_in_one_line,
     make_parser,
+    number,
     options_by_config,
     read_config,
 )
@@ -104,7 +105,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'in the same package',
     )
     add_shape_option(parser)
-    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1])
+    parser.add_argument(
+        '--batch-sizes', type=number(int, 1), nargs='+', default=[1]
+    )
     add_dtype_option(parser)
     add_measuring_options(parser)
     parser.add_argument(

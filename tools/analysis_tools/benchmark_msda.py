@@ -37,6 +37,7 @@ from aios.utils.command_line import (
     add_json_option,
     make_parser,
     markdown_table,
+    number,
 )
 from aios.utils.json_record import write_record
 from aios.utils.memory import peak_memory, start_memory
@@ -65,7 +66,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default='1333x800',
         help='image size, WIDTHxHEIGHT (default: %(default)s)',
     )
-    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--batch', type=number(int, 1), default=1)
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--dtype',
@@ -79,8 +80,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs='+',
         help='kernels to measure (default: all that run on the device)',
     )
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
-    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument(
+        '--threads', type=number(int, 1), default=torch.get_num_threads()
+    )
+    parser.add_argument('--repeats', type=number(int, 1), default=5)
     add_json_option(parser)
     args = parser.parse_args(argv)
     known = available_kernels(args.device)
@@ -211,17 +214,17 @@ def make_row(
 ) -> dict[str, str]:
     """Cells by title; of times also how many times the base's they are."""
     row = {}
-    for title, number in numbers.items():
+    for title, value in numbers.items():
         if title == 'error':
-            row[title] = f'{number:.0e}'
-        elif number is None:
+            row[title] = f'{value:.0e}'
+        elif value is None:
             row[title] = '–'
         elif title.endswith('MiB'):
-            row[title] = f'{number:.0f}'
+            row[title] = f'{value:.0f}'
         else:
-            digits = 0 if number >= 10 else 2
-            ratio = (base[title] or 0) / number
-            row[title] = f'{number:.{digits}f} ms ({ratio:.1f}×)'
+            digits = 0 if value >= 10 else 2
+            ratio = (base[title] or 0) / value
+            row[title] = f'{value:.{digits}f} ms ({ratio:.1f}×)'
     return row
 
 

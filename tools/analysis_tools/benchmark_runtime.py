@@ -38,6 +38,7 @@ from aios.utils.command_line import (
     image_size,
     make_parser,
     markdown_table,
+    number,
 )
 from aios.utils.safe_io import atomic_write
 
@@ -62,8 +63,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=[(320, 240), (384, 288), (512, 384), (640, 480)],
         help='width and height of the images, for files with dynamic sizes',
     )
-    parser.add_argument('--persons', type=int, nargs='+', default=[1, 5, 20])
-    parser.add_argument('--repeats', type=int, default=6)
+    parser.add_argument(
+        '--persons', type=number(int, 0), nargs='+', default=[1, 5, 20]
+    )
+    parser.add_argument('--repeats', type=number(int, 1), default=6)
     parser.add_argument(
         '--figure', type=Path, help='.png or .svg file; replaced if it exists'
     )
@@ -190,10 +193,10 @@ def tables(networks: Costs, persons: Costs) -> str:
     for title, costs in (('pixels', networks), ('persons', persons)):
         numbers = sorted({n for column in costs.values() for n in column})
         rows = [[f'ms by {title}', *costs]]
-        for number in numbers:
-            cells = (column.get(number) for column in costs.values())
+        for size in numbers:
+            cells = (column.get(size) for column in costs.values())
             shown = ('' if x is None else f'{x:.1f}' for x in cells)
-            rows.append([f'{number:,}', *shown])
+            rows.append([f'{size:,}', *shown])
         blocks.append(markdown_table(rows))
     return '\n\n'.join(blocks)
 

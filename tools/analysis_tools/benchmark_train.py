@@ -57,6 +57,7 @@ from aios.utils.command_line import (
     config_title,
     errors_in_one_line,
     make_parser,
+    number,
     options_by_config,
     read_config,
 )
@@ -105,9 +106,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='change the config of --data',
     )
-    parser.add_argument('--batch-size', type=int, default=2)
+    parser.add_argument('--batch-size', type=number(int, 1), default=2)
     parser.add_argument(
-        '--persons', type=int, default=4, help='persons per image'
+        '--persons', type=number(int, 0), default=4, help='persons per image'
     )
     add_dtype_option(parser)
     add_measuring_options(parser)
