@@ -5,9 +5,12 @@ A signal is averaged over time with Gaussian weights. The best bandwidth grows
 with the noise and falls with the acceleration of the signal; both are
 estimated in the neighborhood of each frame (iterative plug-in: Gasser, Kneip,
 Koehler: A flexible and fast method for automatic smoothing, JASA 1991). So
-noise is removed, and fast or clean motion hardly changes. The noise of a frame
-is its distance from the cubic through the two frames before and the two after;
-oscillations of eight or more frames are motion.
+noise is removed, and fast or clean motion hardly changes.
+
+The noise of a frame is its distance from the cubic through two frames before
+and two after it. These frames are some hundredths of a second apart, as a
+network makes similar errors in consecutive frames of a fast video. What is
+slower than two oscillations per second counts as motion.
 
 Legend: ``T`` frames, ``M`` signals, ``D`` components of each.
 """
@@ -21,6 +24,7 @@ import numpy as np
 _PILOT, _LONGEST = 0.1, 0.5  # first and largest bandwidth, seconds
 _SHORTEST = 0.25  # smallest bandwidth in intervals of frames: no smoothing
 _NEIGHBORHOOD = 1.0  # seconds, of the estimates
+_INDEPENDENT = 0.07  # seconds after which errors are independent
 _REACH = 4.0  # bandwidths after which weights are neglected
 _ITERATIONS = 4
 _LEAST_SHARE = 0.1  # of the measured acceleration that is not noise
@@ -51,7 +55,9 @@ def smooth_signals(
     before, after = np.diff(seconds)[:-1], np.diff(seconds)[1:]
     interval = _around((before + after)[:, None] / 2, seconds)
     share = (before / (before + after))[:, None]
-    noise = _around(_noise(signals, seconds), seconds) * interval
+    lag = round(_INDEPENDENT / float(np.median(np.diff(seconds))))
+    lag = min(max(lag, 1), (len(seconds) - 1) // 4)
+    noise = _around(_noise(signals, seconds, lag), seconds) * lag * interval
     bandwidth = np.full(signals.shape[:2], _PILOT)
     smooth = _average(signals, seconds, weights, bandwidth)
     for _ in range(_ITERATIONS):
@@ -70,20 +76,27 @@ def smooth_signals(
     return smooth
 
 
-def _noise(signals: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """Squared noise ``(T - 4, M)`` of all but two frames at each end."""
-    num_inner = len(seconds) - 4
-    others = [slice(i, i + num_inner) for i in (0, 1, 3, 4)]
-    offsets = [seconds[other] - seconds[2:-2] for other in others]
-    cubic, variance = np.zeros_like(signals[2:-2]), np.ones(num_inner)
+def _noise(signals: np.ndarray, seconds: np.ndarray, lag: int) -> np.ndarray:
+    """Squared noise ``(T - 4 lag, M)`` of the inner frames.
+
+    Args:
+        signals: ``(T, M, D)``.
+        seconds: ``(T,)``.
+        lag: Frames between those of the cubic.
+    """
+    count = len(seconds) - 4 * lag
+    here = slice(2 * lag, 2 * lag + count)
+    others = [slice(i * lag, i * lag + count) for i in (0, 1, 3, 4)]
+    offsets = [seconds[other] - seconds[here] for other in others]
+    cubic, variance = np.zeros_like(signals[here]), np.ones(count)
     for index, other in enumerate(others):
         # Lagrange's polynomial at the frame itself.
-        weight = np.ones(num_inner)
+        weight = np.ones(count)
         for offset in offsets[:index] + offsets[index + 1 :]:
             weight *= offset / (offset - offsets[index])
         cubic += weight[:, None, None] * signals[other]
         variance += weight**2
-    return np.square(signals[2:-2] - cubic).sum(-1) / variance[:, None]
+    return np.square(signals[here] - cubic).sum(-1) / variance[:, None]
 
 
 def _bends(signals: np.ndarray, share: np.ndarray) -> np.ndarray:

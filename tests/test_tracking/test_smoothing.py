@@ -90,7 +90,7 @@ def test_noise_of_a_known_motion_is_reduced(truth, noisy, layer):
     assert trembling(online) < 0.1 * trembling(before)
     assert trembling(offline) < 2 * trembling(goal) < 0.01 * trembling(before)
     assert error(online, goal) < 0.85 * error(before, goal)
-    assert error(offline, goal) < 0.4 * error(before, goal)
+    assert error(offline, goal) < 0.5 * error(before, goal)
 
 
 def test_a_finished_sequence_does_not_lag(truth, layer):
