@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from aios.utils.digests import file_sha256
 from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.version import __version__
 
+_LOGGER = logging.getLogger(__name__)
 _EXPORTERS = ('torch', 'mmdet', 'onnx', 'onnxruntime', 'onnxscript')
 
 
@@ -58,6 +60,7 @@ def shipped_onnx() -> Path:
     from .onnx_export import export_model
 
     make_cache_folder(path.parent)
+    _LOGGER.warning('exporting the included model to %s, once', path)
     try:
         export_model(path)
     except FileExistsError:

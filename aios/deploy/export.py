@@ -281,7 +281,7 @@ def quiet_loggers(*names: str) -> Iterator[None]:
 def _quietly() -> Iterator[None]:
     """Suppress warnings that exporters cause themselves."""
     with (
-        quiet_loggers('onnx_ir', 'onnxscript'),
+        quiet_loggers('onnx_ir', 'onnxscript', 'torch.onnx'),
         torch.no_grad(),
         warnings.catch_warnings(),
     ):

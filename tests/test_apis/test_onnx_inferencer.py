@@ -395,7 +395,9 @@ def test_shipped_model(tmp_path, monkeypatch):
 
 
 def test_processes_that_export_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
     """The one that ends last uses the file of the other."""
     monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
@@ -406,6 +408,7 @@ def test_processes_that_export_at_once(
 
     monkeypatch.setattr('aios.apis.onnx_export.export_model', export)
     assert shipped_onnx().read_bytes() == b'of the other process'
+    assert f'exporting the included model to {tmp_path}' in caplog.text
 
 
 @pytest.mark.slow
