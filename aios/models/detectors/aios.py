@@ -418,14 +418,14 @@ class AiOS(DetectionTransformer):
         all_logits = self.bbox_head.encoder_cls(output_memory)
         # Small images have fewer positions than there are queries.
         count = min(self.num_queries, output_memory.shape[1])
-        scores = all_logits.max(dim=-1).values
-        best = scores.topk(count, dim=1).indices[..., None]
-        content, proposals, logits = (
-            x.take_along_dim(best, dim=1)
-            for x in (output_memory, proposals, all_logits)
-        )
-        boxes = self.bbox_head.encoder_box(content) + proposals
-        encoder = EncoderOutputs(logits, boxes.sigmoid())
+        index = all_logits.max(dim=-1).values.topk(count, dim=1).indices
+
+        def take(x: Tensor) -> Tensor:
+            return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+        content = take(output_memory)
+        boxes = self.bbox_head.encoder_box(content) + take(proposals)
+        encoder = EncoderOutputs(take(all_logits), boxes.sigmoid())
         dn_queries = self._denoising_queries(batch_data_samples)
         decoder_inputs = dict(
             query=content.detach(),

@@ -152,12 +152,15 @@ class PoseReading:
 
     def take(self, persons: Tensor) -> PoseReading:
         """Values for the persons with indices ``(B, n)`` int64."""
+        # In this package, take_along_dim would fix the batch of exports.
         index = persons[..., None]
         return PoseReading(
-            self.expected.take_along_dim(index[..., None], dim=1),
-            self.side.take_along_dim(persons, dim=1),
-            self.center.take_along_dim(persons, dim=1),
-            self.heat.take_along_dim(index, dim=1),
+            self.expected.gather(
+                1, index[..., None].expand(-1, -1, *self.expected.shape[2:])
+            ),
+            self.side.gather(1, persons),
+            self.center.gather(1, persons),
+            self.heat.gather(1, index.expand(-1, -1, self.heat.shape[2])),
         )
 
 
@@ -253,8 +256,8 @@ class PosePrior(BaseModule):
         )
         nearness = (y[..., None] * x[:, :, None]).flatten(2)
         probability, cell = (maps.centers[:, None] * nearness).max(-1)
-        index = cell[:, None, :, None]
-        expected = maps.expected.take_along_dim(index, dim=2).transpose(1, 2)
+        index = cell[:, None, :, None].expand(-1, NUM_KEYPOINTS, -1, 2)
+        expected = maps.expected.gather(2, index).transpose(1, 2)
         places = expected / maps.extent[:, None]
         heat = maps.heat_at(expected)
         return PoseReading(places, size.amax(-1), probability, heat)
@@ -317,10 +320,10 @@ class PosePrior(BaseModule):
         with _without_autocast(cells.device):
             nearness = places.to(cells) @ cells.T  # (B, P, K, S)
         cell = (nearness + maps.log_heat[:, None]).argmax(-1)
-        heat = maps.heat[:, None].take_along_dim(cell[..., None], dim=3)
-        index = cell.transpose(1, 2)[..., None]
-        peaks = maps.keypoints.take_along_dim(index, dim=2)
-        return peaks.transpose(1, 2), heat[..., 0]
+        heat = maps.heat[:, None].expand(-1, cell.shape[1], -1, -1)
+        heat = heat.gather(3, cell[..., None])[..., 0]
+        index = cell.transpose(1, 2)[..., None].expand(-1, -1, -1, 2)
+        return maps.keypoints.gather(2, index).transpose(1, 2), heat
 
 
 class PoseHints:

@@ -361,7 +361,8 @@ def _overlapping(
 def _copies(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     """Mask ``(B, P)`` of candidates that overlap a better one too much."""
     order = scores.argsort(dim=1, descending=True)
-    corners = cxcywh_to_xyxy(boxes.take_along_dim(order[..., None], dim=1))
+    index = order[..., None].expand(-1, -1, 4)
+    corners = cxcywh_to_xyxy(boxes.gather(1, index))
     overlaps = box_iou(corners[:, :, None], corners[:, None]) > threshold
     kept = suppress_overlaps(
         overlaps, torch.ones_like(order, dtype=torch.bool)
@@ -386,10 +387,12 @@ def _best(
     if forced_indices is not None:
         scores = scores.scatter(1, forced_indices, torch.inf)
     persons = scores.topk(min(count, tokens.num_persons), dim=1).indices
-    index = persons[:, :, None, None]
+
+    def take(x: Tensor) -> Tensor:
+        index = persons[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return x.gather(1, index)
+
     best = replace(
-        tokens,
-        content=tokens.content.take_along_dim(index, dim=1),
-        boxes=tokens.boxes.take_along_dim(index, dim=1),
+        tokens, content=take(tokens.content), boxes=take(tokens.boxes)
     )
     return best, persons
