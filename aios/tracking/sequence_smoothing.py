@@ -91,50 +91,62 @@ def smooth_frames(
     Yields:
         The same frames and persons.
     """
-    from aios.body_models import BodyPoser
-
-    poser = BodyPoser(body_model)
-    poses = PoseRotations(poser.layer())
+    smoother = _Smoother(body_model, shapes, fps)
     window: list[FrameResult] = []
     begin = 0  # number of frames that are there for the following ones only
     for frame in frames:
         window.append(frame)
         end = begin + _BLOCK
         if len(window) == end + _MARGIN:
-            yield from _smooth(window, begin, end, poser, poses, shapes, fps)
+            yield from smoother.smooth(window, begin, end)
             begin = min(end, _MARGIN)
             window = window[end - begin :]
-    yield from _smooth(window, begin, None, poser, poses, shapes, fps)
+    yield from smoother.smooth(window, begin)
 
 
-def _smooth(
-    window: list[FrameResult],
-    begin: int,
-    end: int | None,
-    poser: Any,
-    poses: PoseRotations,
-    shapes: Mapping[int, np.ndarray],
-    fps: float,
-) -> Iterator[FrameResult]:
-    """Smooth a window; yields a part of its frames."""
-    persons = SequenceResult.from_frames(window, fps=fps)
-    seconds = persons.times()[persons.frame_index].astype(float)
-    smooth = persons.parameters()
-    for person in persons.person_ids.tolist():
-        rows = np.flatnonzero(persons.person_id == person)
-        cuts = np.flatnonzero(np.diff(seconds[rows]) > _MAX_GAP) + 1
-        for piece in np.split(rows, cuts):
-            track = _track(
-                persons, piece, seconds[piece], poses, shapes[person]
+class _Smoother:
+    """Smooths windows of frames; arguments as :func:`smooth_frames`."""
+
+    def __init__(
+        self, body_model: Any, shapes: Mapping[int, np.ndarray], fps: float
+    ) -> None:
+        from aios.body_models import BodyPoser
+
+        self.poser = BodyPoser(body_model)
+        self.poses = PoseRotations(self.poser.layer())
+        self.shapes, self.fps = shapes, fps
+
+    def smooth(
+        self, window: list[FrameResult], begin: int, end: int | None = None
+    ) -> Iterator[FrameResult]:
+        """Smooth a window, and yield a part of its frames."""
+        persons = SequenceResult.from_frames(window, fps=self.fps)
+        smooth = self._parameters(persons)
+        for number, frame in list(enumerate(window))[begin:end]:
+            rows = persons.rows(number)
+            parameters = {name: smooth[name][rows] for name in SMPLX_ARGUMENTS}
+            yield frame.with_fields(**parameters).posed(
+                self.poser, 'vertices' in frame.instances
             )
-            for name, values in track.items():
-                smooth[name][piece] = values
-    for number, frame in list(enumerate(window))[begin:end]:
-        part = persons.rows(number)
-        parameters = {name: smooth[name][part] for name in SMPLX_ARGUMENTS}
-        yield frame.with_fields(**parameters).posed(
-            poser, 'vertices' in frame.instances
-        )
+
+    def _parameters(self, persons: SequenceResult) -> dict[str, np.ndarray]:
+        """Smoothed parameters of all persons."""
+        seconds = persons.times()[persons.frame_index].astype(float)
+        smooth = {n: value.copy() for n, value in persons.parameters().items()}
+        for person in persons.person_ids.tolist():
+            rows = np.flatnonzero(persons.person_id == person)
+            cuts = np.flatnonzero(np.diff(seconds[rows]) > _MAX_GAP) + 1
+            for piece in np.split(rows, cuts):
+                track = _track(
+                    persons,
+                    piece,
+                    seconds[piece],
+                    self.poses,
+                    self.shapes[person],
+                )
+                for name, values in track.items():
+                    smooth[name][piece] = values
+        return smooth
 
 
 def _track(
