@@ -411,6 +411,19 @@ def test_processes_that_export_at_once(
     assert f'exporting the included model to {tmp_path}' in caplog.text
 
 
+def test_batches_of_any_size_can_be_exported(network):
+    """Which changes of the network break easily; whole exports are slow."""
+    batch = {0: torch.export.Dim.DYNAMIC}
+    program = torch.export.export(
+        network, example_inputs(FRAME, 2), dynamic_shapes=(batch, batch)
+    ).module()
+    inputs = example_inputs(FRAME, 3, seed=1)
+    with torch.no_grad():
+        compare_outputs(
+            network(*inputs), program(*inputs), network.output_names, 1e-3
+        )
+
+
 @pytest.mark.slow
 def test_exported_program(network, tmp_path):
     from aios.deploy import export_program
