@@ -55,7 +55,7 @@ class FrameConsumer:
 
     def __post_init__(self) -> None:
         self.is_written: Callable[[int], bool] = self.raw.snapshot()
-        self.stored = _Replay(self.raw)
+        self.stored = Replay(self.raw.frames())
         if self.final is not None:
             self._is_final = self.final.snapshot()
         self.unread: list[str] = []
@@ -135,11 +135,15 @@ def write_frame(
     return result
 
 
-class _Replay:
-    """Frames of a store by ascending number."""
+class Replay:
+    """Find frames by ascending number.
 
-    def __init__(self, store: ShardStore) -> None:
-        self._frames: Iterator[tuple[int, FrameResult]] = store.frames()
+    Args:
+        frames: The frames with their numbers, which ascend.
+    """
+
+    def __init__(self, frames: Iterator[tuple[int, FrameResult]]) -> None:
+        self._frames = frames
         self._next: tuple[int, FrameResult] | None = next(self._frames, None)
 
     def find(self, index: int) -> FrameResult | None:

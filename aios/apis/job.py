@@ -22,19 +22,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
-from aios.results import (
-    FrameResult,
-    RunRecord,
-    SequenceResult,
-    read_cameras,
-)
+from aios.results import RunRecord, SequenceResult, read_cameras
 from aios.tracking import mean_shapes, smooth_frames
 from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
 
 from .camera_motion import CameraMotion
-from .consumer import FrameConsumer, write_frame
+from .consumer import FrameConsumer, Replay, write_frame
 from .dist_context import DistContext
 from .frames import safe_name
 from .grounding import ground_file
@@ -372,11 +367,11 @@ class _Job:
                 )
                 self.notes.append(f'{self.source.name}: {note}')
             if self._draws_late:
-                results: Iterator[FrameResult]
-                results = map(itemgetter(1), final.frames())
+                results = final.frames()
                 if self.processing.ground:
-                    results = SequenceResult.load(self._target).frames()
-                self._write_files(results)
+                    grounded = SequenceResult.load(self._target).frames()
+                    results = zip(final.numbers, grounded, strict=True)
+                self._write_files(Replay(results))
             self._export(self._target)
         else:
             self._target.unlink(missing_ok=True)
@@ -387,7 +382,7 @@ class _Job:
         folder = self._parts / 'smooth'
         shutil.rmtree(folder, ignore_errors=True)  # of an interrupted run
         smooth = ShardStore(folder, self.metadata)
-        numbers = [number for number, _ in self.final.frames()]
+        numbers = self.final.numbers
         frames = smooth_frames(
             map(itemgetter(1), self.final.frames()),
             self.body_model,
@@ -401,8 +396,8 @@ class _Job:
         smooth.flush()
         return smooth
 
-    def _write_files(self, results: Iterator[FrameResult]) -> None:
-        """Write the files of frames from their final results, in order."""
+    def _write_files(self, results: Replay) -> None:
+        """Write the files of frames from their final results."""
         writers = self._file_writers()
         if not writers:
             return
@@ -413,11 +408,10 @@ class _Job:
             frames = map(
                 self.inferencer.camera.undistorted, self.source.frames()
             )
-            result = next(results, None)
             for frame in frames:
-                if result is not None and frame.name == result.name:
+                result = results.find(frame.index)
+                if result is not None:
                     write_frame(frame, result, writers, poser)
-                    result = next(results, None)
 
     @property
     def problems(self) -> list[str]:

@@ -135,9 +135,18 @@ class ShardStore:
     def frames(self) -> Iterator[tuple[int, FrameResult]]:
         """Written frames with their numbers, one shard in memory at a time."""
         for path in self.paths:
-            sequence = SequenceResult.load(path)
-            indices = load_npz(path, [_INDICES])[_INDICES].tolist()
-            yield from zip(indices, sequence.frames(), strict=True)
+            frames = SequenceResult.load(path).frames()
+            yield from zip(_numbers(path), frames, strict=True)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the written frames that had an image."""
+        return [number for path in self.paths for number in _numbers(path)]
+
+
+def _numbers(path: Path) -> list[int]:
+    numbers: list[int] = load_npz(path, [_INDICES])[_INDICES].tolist()
+    return numbers
 
 
 def _find_shards(folder: Path) -> list[_Shard]:

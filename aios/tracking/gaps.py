@@ -12,10 +12,11 @@ import numpy as np
 from aios.results import FrameResult, SequenceResult
 from aios.results.poses import PoseRotations
 
+from .smoothing import MIN_DEPTH
+
 if TYPE_CHECKING:
     from torch import nn
 
-_MIN_DEPTH = 0.05  # meters; directions of nearer points are unstable
 _Row = dict[str, np.ndarray]
 
 
@@ -115,7 +116,7 @@ def _position(
     """Position ``(3,)`` of the pelvis, meters."""
     ends = np.stack([start['joints3d'][0], end['joints3d'][0]])
     weights = np.array([1 - weight, weight])
-    if ends[:, 2].min() < _MIN_DEPTH:
+    if ends[:, 2].min() < MIN_DEPTH:
         return weights @ ends
     depth = np.exp(weights @ np.log(ends[:, 2]))
     return depth * (weights @ (ends / ends[:, 2:]))

@@ -118,7 +118,7 @@ def _around(values: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     """Mean ``(T, M)`` around each frame of values of the inner frames."""
     margin = (len(seconds) - len(values)) // 2
     padded = np.pad(values, ((margin, margin), (0, 0)), 'edge')[..., None]
-    bandwidth = np.full(padded.shape[:2], _NEIGHBORHOOD)
+    bandwidth = np.full((len(seconds), 1), _NEIGHBORHOOD)
     weights = np.ones(len(seconds))
     return _average(padded, seconds, weights, bandwidth)[..., 0]
 
@@ -129,9 +129,9 @@ def _average(
     weights: np.ndarray,
     bandwidth: np.ndarray,
 ) -> np.ndarray:
-    """Weighted means ``(T, M, D)`` with ``(T, M)`` bandwidths in seconds."""
+    """Weighted means ``(T, M, D)``; bandwidths ``(T, M or 1)``, seconds."""
     total = signals * weights[:, None, None]
-    norm = np.repeat(weights[:, None], signals.shape[1], axis=1)
+    norm = np.repeat(weights[:, None], bandwidth.shape[1], axis=1)
     reach = _REACH * bandwidth.max()
     for lag in range(1, len(seconds)):
         step = (seconds[lag:] - seconds[:-lag])[:, None]

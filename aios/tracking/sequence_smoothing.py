@@ -21,14 +21,13 @@ from aios.results.poses import PoseRotations
 from aios.structures.procrustes import nearest_rotation
 
 from .kernel_smoothing import smooth_signals
-from .smoothing import MeanShape
+from .smoothing import MIN_DEPTH, MeanShape
 
 if TYPE_CHECKING:
     from torch import nn
 
 _BLOCK, _MARGIN = 2000, 500  # frames smoothed at once, and their neighbors
 _MAX_GAP = 0.5  # seconds; tracks are smoothed separately before and after
-_MIN_DEPTH = 0.05  # meters; directions of nearer points are unstable
 _MIN_WEIGHT = 0.05  # of persons with a lower score
 
 
@@ -165,7 +164,7 @@ def _track(
     expression = persons.expression[rows, None].astype(float)
     track['expression'] = smooth_signals(expression, seconds, weights)[:, 0]
     place = persons.joints3d[rows, 0].astype(float)
-    ahead = place[:, 2] >= _MIN_DEPTH
+    ahead = place[:, 2] >= MIN_DEPTH
     place[ahead] = _positions(place[ahead], seconds[ahead], weights[ahead])
     track['transl'] = place - shape[10:]
     track['betas'] = np.broadcast_to(shape[:10], (len(rows), 10))

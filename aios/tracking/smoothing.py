@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _FORGET = 60.0  # seconds after which a missing person is forgotten
-_MIN_DEPTH = 0.05  # meters; directions of nearer points are unstable
+MIN_DEPTH = 0.05
+"""Meters; directions of nearer points are unstable."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def _position(
         seconds: Since the last frame with the person.
         size: Longer side of the image in focal lengths.
     """
-    if pelvis[2] < _MIN_DEPTH:
+    if pelvis[2] < MIN_DEPTH:
         return pelvis
     direction = filters.direction(pelvis[None, :2] / pelvis[2], seconds, size)
     depth = np.exp(filters.depth(np.log(pelvis[None, 2:]), seconds))[0]
