@@ -155,8 +155,9 @@ def build_runner(config: Config) -> Runner:
     """
     _reject_unsupported(config)
     install_loader()
-    is_other = 'runner_type' in config
-    runner = RUNNERS.build(config) if is_other else Runner.from_cfg(config)
+    if 'runner_type' not in config:
+        return Runner.from_cfg(config)
+    runner = RUNNERS.build(config)
     for hook in runner.hooks:
         if isinstance(hook, ResumeFallbackHook):
             # FlexibleRunner calls it only after it has read a checkpoint.
