@@ -33,9 +33,9 @@ from aios.apis.cli import (
     add_device_option,
     add_limits,
     add_model_arguments,
-    fail,
     model_and_weights,
 )
+from aios.apis.exit_codes import fail
 from aios.apis.job import Outputs, run_inference
 from aios.apis.post_processing import PostProcessing
 from aios.apis.sources import open_sources

@@ -35,13 +35,12 @@ from aios.apis.cli import (
     add_launcher_option,
     add_options,
     add_reading_options,
-    fail,
     make_inferencer,
     make_outputs,
     make_processing,
-    run,
 )
 from aios.apis.dist_context import DistContext
+from aios.apis.exit_codes import fail, run
 from aios.apis.job import run_inference
 from aios.apis.sources import FrameSource, flat_names, open_sources
 from aios.utils.command_line import make_parser

@@ -1,39 +1,33 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Options, messages and exit codes of the demos."""
+"""Options and messages of the demos."""
 
 from __future__ import annotations
 
 import argparse
-import errno
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from aios.body_models import MissingBodyModelError
 from aios.export import exporters_by_flag
-from aios.runtime import DTYPES, RUNTIMES, OnnxError
+from aios.runtime import DTYPES, RUNTIMES
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
-    escape_unprintable,
     make_parser,
 )
+from aios.utils.media import is_media
 from aios.utils.shipped import SHIPPED_MODEL
 from aios.visualization import OVERLAY_LAYERS, VIEWS
 
 from .dist_context import DistContext
+from .exit_codes import fail, run
 from .job import Inferencer, Outputs, Summary, run_inference
 from .onnx_inferencer import OnnxInferencer
 from .post_processing import PostProcessing
 from .sources import open_sources
 from .window import DEFAULT_LAYERS
 
-INTERRUPTED = 130  # exit code of shells for Ctrl-C
 WEIGHTS = ('.pth', '.pt', '.safetensors')
-
-_ERRORS = MissingBodyModelError, OnnxError, OSError, ValueError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -291,51 +285,6 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def fail(message: Any, code: int = 1) -> NoReturn:
-    """End the program with a message."""
-    # File names may contain arbitrary bytes.
-    text = f'error: {message}'.encode('utf-8', 'backslashreplace').decode()
-    print(text, file=sys.stderr)  # noqa: T201
-    raise SystemExit(code)
-
-
-def run(
-    action: Callable[[], int], out_dir: str | None, resumable: bool = True
-) -> int:
-    """Run an action, and turn errors and interrupts into exit codes.
-
-    Args:
-        action: The action.
-        out_dir: Folder of the results, for messages.
-        resumable: Whether ``--resume`` can continue the action.
-
-    Returns:
-        The result of the action.
-
-    Raises:
-        SystemExit: After an error with 1, after an interrupt with 130.
-    """
-    escape_unprintable()
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        return action()
-    except KeyboardInterrupt:
-        text = 'interrupted'
-        if out_dir:
-            text += f'; results so far are in {out_dir}'
-        if resumable:
-            text += '; the same command with --resume continues'
-        fail(text, INTERRUPTED)
-    except _ERRORS as error:
-        fail(_advice(error, out_dir))
-    except RuntimeError as error:
-        if 'out of memory' not in str(error):  # of PyTorch or ONNX Runtime
-            raise
-        fail(f'{error}\nUse a smaller --batch-size, or --device cpu')
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def run_demo(
     description: str | None,
     argv: Sequence[str] | None = None,
@@ -354,7 +303,7 @@ def run_demo(
         Number of persons found.
 
     Raises:
-        SystemExit: See :func:`run`.
+        SystemExit: See :func:`aios.apis.exit_codes.run`.
     """
     parser = make_parser(description, prog)
     parser.add_argument(
@@ -365,7 +314,15 @@ def run_demo(
     add_reading_options(parser)
     add_launcher_option(parser)
     parser.set_defaults(**defaults)
-    args = parser.parse_intermixed_args(argv)
+    args, rest = parser.parse_known_intermixed_args(argv)
+    for text in (args.config, args.checkpoint, *rest):
+        if text and is_media(text):
+            parser.error(
+                f'{text} is a second source. Name a folder, or quote a '
+                "pattern, such as 'shots/*.png'"
+            )
+    if rest:
+        parser.error(f'unrecognized arguments: {" ".join(rest)}')
     return run(lambda: _run_demo(args).persons, args.out_dir)
 
 
@@ -463,20 +420,6 @@ def make_inferencer(
         cfg_options=args.cfg_options,
         **options,
     )
-
-
-def _interrupt(*_: Any) -> NoReturn:
-    """Handle SIGTERM, as from a job scheduler, like Ctrl-C."""
-    raise KeyboardInterrupt
-
-
-def _advice(error: Exception, out_dir: str | None) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f'no space left on the disk of {out_dir} or TMPDIR ({error}); '
-            'results are kept. Make room, then go on with --resume'
-        )
-    return str(error)
 
 
 def report(summary: Summary, args: argparse.Namespace) -> None:

@@ -23,9 +23,9 @@ from .cli import (
     make_outputs,
     make_processing,
     report,
-    run,
 )
 from .consumer import write_frame
+from .exit_codes import run
 from .job import Inferencer, Summary, prediction_options, run_inference
 from .live_views import VIEWS
 from .post_processing import PostProcessing
@@ -49,7 +49,7 @@ def run_live(args: argparse.Namespace) -> int:
         Number of processed frames.
 
     Raises:
-        SystemExit: See :func:`aios.apis.cli.run`.
+        SystemExit: See :func:`aios.apis.exit_codes.run`.
     """
     return run(lambda: _follow(args).frames, args.out_dir, resumable=False)
 

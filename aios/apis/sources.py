@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 import numpy as np
 
 from aios.utils.images import read_header
-from aios.utils.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, list_media
+from aios.utils.media import VIDEO_SUFFIXES, is_media, list_media
 
 from .exif import ExifError, exif_focal_length
 from .frames import (
@@ -319,9 +319,8 @@ def _local_path(entry: Any) -> str:
 
 
 def _is_video(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES or suffix in VIDEO_SUFFIXES:
-        return suffix in VIDEO_SUFFIXES
+    if is_media(path):
+        return path.suffix.lower() in VIDEO_SUFFIXES
     with open(path, 'rb') as stream:
         return read_header(stream) is None
 

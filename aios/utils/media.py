@@ -19,6 +19,12 @@ VIDEO_SUFFIXES = (
     *('.3gp', '.avi', '.gif', '.m2ts', '.m4v', '.mkv', '.mov', '.mp4'),
     *('.mpeg', '.mpg', '.mts', '.webm', '.wmv'),
 )
+MEDIA_SUFFIXES = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+
+
+def is_media(name: str | os.PathLike) -> bool:
+    """Whether a name is that of an image or video, by its suffix."""
+    return Path(name).suffix.lower() in MEDIA_SUFFIXES
 
 
 def list_media(
@@ -57,16 +63,14 @@ def list_media(
         raise FileNotFoundError(f'{source}: no such file or folder')
     else:
         found = map(Path, glob.glob(str(source), recursive=recursive))
-    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     files = sorted(
-        (p for p in found if p.suffix.lower() in suffixes and p.is_file()),
-        key=natural_key,
+        (p for p in found if is_media(p) and p.is_file()), key=natural_key
     )
     if not files:
         hint = '' if recursive or not path.is_dir() else ' (not recursive)'
         raise FileNotFoundError(
             f'{source}: no image or video found{hint}; allowed suffixes are '
-            f'{", ".join(suffixes)}'
+            f'{", ".join(MEDIA_SUFFIXES)}'
         )
     return files
 

@@ -162,6 +162,15 @@ class TestBadInput:
         )
         assert "unexpected keyword argument 'nonsense'" in message
 
+    @pytest.mark.parametrize('more', [('b.png',), ('b.JPG', 'c.png', 'd.png')])
+    def test_an_unquoted_pattern(self, fails, more, tmp_path: Path):
+        message = fails(
+            *('image_demo', 'a.png', *more, '--out-dir', tmp_path / 'out'),
+            code=2,
+        )
+        assert f'{more[0]} is a second source' in message
+        assert "quote a pattern, such as 'shots/*.png'" in message
+
     def test_full_gpu(self, fails, monkeypatch, images, tmp_path):
         def fail(*_: object, **__: object) -> None:
             raise torch.OutOfMemoryError('CUDA out of memory. Tried to')
