@@ -30,6 +30,7 @@ class FrameConsumer:
         writers: Writers of files.
         poser: Computes bodies from parameters.
         steps: Post-processing of the frames.
+        display: A last step that only the writers see, not ``final``.
         pose_always: Whether the steps change parameters, so that joints must
             be computed even if no mesh is written.
         final: Store of processed frames, if needed. Those of an earlier run
@@ -48,6 +49,7 @@ class FrameConsumer:
     writers: Sequence[FrameWriter]
     poser: BodyPoser
     steps: Sequence[FrameTransform] = ()
+    display: FrameTransform | None = None
     pose_always: bool = False
     final: ShardStore | None = None
     keep_files: bool = True
@@ -99,10 +101,12 @@ class FrameConsumer:
     def _write(self, frame: Frame, result: FrameResult) -> None:
         for step in self.steps:
             result = step(result)
+        shown = result if self.display is None else self.display(result)
         todo = self._todo(frame.index)
-        result = write_frame(frame, result, todo, self.poser, self.pose_always)
+        shown = write_frame(frame, shown, todo, self.poser, self.pose_always)
         if self.final is not None and not self._is_final(frame.index):
-            self.final.append(frame.index, result.with_fields(vertices=None))
+            kept = shown if self.display is None else result
+            self.final.append(frame.index, kept.with_fields(vertices=None))
 
 
 def write_frame(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -271,24 +271,25 @@ class _Job:
     def _consumer(
         self, writers: Sequence[FrameWriter], alone: bool
     ) -> FrameConsumer:
-        steps, final, online = [], None, self.processing
-        if self._smooths_late:
-            online = replace(online, track=True, smooth=False)
+        steps, final, display = [], None, None
         if alone and self.processing.in_order:
             steps = make_processing(
-                online,
+                self.processing,
                 self.inferencer.instance_filter.score_thr,
                 self.source.fps or 25.0,
                 self.body_model,
             )
             final = ShardStore(self._parts / 'final', self.metadata)
+            if self._smooths_late:
+                display = steps.pop()
         return FrameConsumer(
             self.source,
             self.raw,
             writers,
             BodyPoser(self.body_model),
             steps,
-            online.smooth and bool(steps),
+            display if self.source.live else None,
+            self.processing.smooth and not self._is_recorded,
             final,
             self.keep_files,
             self.processing.in_order,
@@ -327,13 +328,13 @@ class _Job:
     @property
     def _smooths_late(self) -> bool:
         """Whether to smooth after the last frame, without lag."""
-        return self.processing.smooth and self._is_recorded
+        return self.processing.smooth and self.source.is_sequence
 
     @property
     def _draws_late(self) -> bool:
         """Whether to draw after the last frame, as persons move then."""
-        grounds_late = self.processing.ground and self._is_recorded
-        return grounds_late or self._smooths_late
+        moves_late = self.processing.ground or self.processing.smooth
+        return moves_late and self._is_recorded
 
     def _file_writers(self) -> list[FrameWriter]:
         """Writers of files of frames."""

@@ -26,9 +26,11 @@ class PostProcessing:
     Args:
         track: Give persons the same id in all frames.
         largest_person: Keep one person, the largest; implies ``track``.
-        smooth: Smooth the motion; implies ``track``. After the last frame of
-            a video (:func:`~aios.tracking.smooth_frames`), frame by frame of
-            a camera (:class:`~aios.tracking.OneEuroSmoother`).
+        smooth: Smooth the motion; implies ``track``. Videos and sessions of
+            a camera are smoothed after their last frame
+            (:func:`~aios.tracking.smooth_frames`), separate images and what
+            is shown and sent during a session frame by frame
+            (:class:`~aios.tracking.OneEuroSmoother`).
         ground: Ground persons after the last frame; implies ``track``.
     """
 

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -241,6 +243,40 @@ class TestWebcam:
         # Frames that came while the network was busy are skipped.
         assert 1 <= count < 30
         assert not (out / 'parts').exists()
+
+    def test_smoothed_after_the_last_frame(
+        self, demo, camera: list, monkeypatch, tmp_path: Path
+    ):
+        """The first frame differs from the prediction, as later ones count."""
+
+        def draw_shade(number: int) -> np.ndarray:
+            return cv2.add(draw_image(0), float(20 * (number % 4)))
+
+        cv2.imwrite(str(tmp_path / '0.png'), draw_shade(0))
+        demo('image_demo', tmp_path / '0.png', '--out-dir', tmp_path / 'raw')
+        raw = SequenceResult.load(tmp_path / 'raw/params.npz')
+        numbers = itertools.count()
+        ready = threading.Semaphore(1)
+        predict = AiOSInferencer.forward
+
+        def read(_: object) -> tuple[bool, np.ndarray]:
+            ready.acquire(timeout=10)  # else frames would be skipped
+            return True, draw_shade(next(numbers))
+
+        def forward(self, *args: object, **kwargs: object) -> object:
+            ready.release()
+            return predict(self, *args, **kwargs)
+
+        monkeypatch.setattr(video_sources.cv2.VideoCapture, 'read', read)
+        monkeypatch.setattr(AiOSInferencer, 'forward', forward)
+        demo(
+            *('webcam_demo', 0, '--out-dir', tmp_path / 'out', '--no-vis'),
+            *('--max-frames', 12, '--smooth'),
+        )
+        smooth = SequenceResult.load(tmp_path / 'out/params.npz')
+        assert smooth.num_frames > 3
+        change = np.abs(smooth.joints3d[0] - raw.joints3d).max((-1, -2))
+        assert change.min() > 1e-4
 
     def test_address(self, demo, camera: list, tmp_path: Path):
         demo(
