@@ -202,7 +202,7 @@ class _Clock:
 
 
 class CameraSource(FrameSource):
-    """A camera, or a stream from the network.
+    """A camera, a stream from the network, or a video file at its own speed.
 
     Args:
         device: Number of the camera, or another argument of
@@ -234,6 +234,8 @@ class CameraSource(FrameSource):
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= _MAX_FPS else 25.0
+        # Cameras and streams are as fast as they are.
+        self._is_file = Path(str(device)).is_file()
 
     def stop(self) -> None:
         """End :meth:`frames` at the next frame."""
@@ -264,6 +266,9 @@ class CameraSource(FrameSource):
                         f'{self.name}: ended after {index} frames'
                     )
                     return
+                if self._is_file:
+                    seconds = start + index / self.fps
+                    time.sleep(max(0.0, seconds - time.monotonic()))
                 image = as_image(image, self.name)
                 name, size = f'{index:06d}', _size(image)
                 yield Frame(index, name, image, size, index, seconds - start)

@@ -12,6 +12,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -25,6 +26,7 @@ from script_loader import load_script
 
 import aios
 from aios.apis import AiOSInferencer, video_sources, window
+from aios.apis.sources import CameraSource
 from aios.apis.store import ShardStore
 from aios.results import SequenceResult
 
@@ -277,6 +279,13 @@ class TestWebcam:
         assert smooth.num_frames > 3
         change = np.abs(smooth.joints3d[0] - raw.joints3d).max((-1, -2))
         assert change.min() > 1e-4
+
+    def test_a_file_is_played_at_its_speed(self, tmp_path, make_video):
+        source = CameraSource(str(make_video(tmp_path / 'v.avi', 5, fps=40)))
+        begin = time.monotonic()
+        seconds = [frame.timestamp for frame in source.frames()]
+        assert time.monotonic() - begin >= 4 / source.fps
+        np.testing.assert_allclose(np.diff(seconds), 1 / source.fps)
 
     def test_address(self, demo, camera: list, tmp_path: Path):
         demo(
