@@ -111,7 +111,7 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     argv = sys.argv[1:] if argv is None else argv
     if 'infer' in argv[:1]:  # has a parser of its own
         return argparse.Namespace(run=_infer, arguments=argv[1:])
-    return parser.parse_args(argv)
+    return parser.parse_args(argv or ['--help'])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

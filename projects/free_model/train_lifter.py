@@ -294,6 +294,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     training = Training(args.steps, args.seed)
     if args.out.exists():
         training.load(args.out)
+    if training.step >= args.steps:
+        return
     poses = sample_poses(args.poses, args.seed)
     skeletons = Skeletons(args.seed)
     begin, errors = time.monotonic(), []
