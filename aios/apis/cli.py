@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
     make_parser,
+    number,
 )
 from aios.utils.media import is_media
 from aios.utils.shipped import SHIPPED_MODEL
@@ -165,6 +167,14 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         '--smooth',
         action='store_true',
         help='smooth the motion of persons (implies --track)',
+    )
+    group.add_argument(
+        '--fill-gaps',
+        type=number(int, 0),
+        default=0,
+        metavar='FRAMES',
+        help='interpolate persons of a video over at most this many frames '
+        'without detection; their score is 0 (implies --track)',
     )
     group.add_argument(
         '--ground',
@@ -373,9 +383,8 @@ def _value(args: argparse.Namespace, flag: str) -> Any:
 
 def make_processing(args: argparse.Namespace) -> PostProcessing:
     """The post-processing of the options of :func:`add_options`."""
-    return PostProcessing(
-        args.track, args.largest_person, args.smooth, args.ground
-    )
+    names = (field.name for field in fields(PostProcessing))
+    return PostProcessing(**{name: getattr(args, name) for name in names})
 
 
 def make_inferencer(

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
 from aios.results import RunRecord, SequenceResult, read_cameras
-from aios.tracking import mean_shapes, smooth_frames
+from aios.tracking import fill_gaps, mean_shapes, smooth_frames
 from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
@@ -333,7 +333,7 @@ class _Job:
     @property
     def _draws_late(self) -> bool:
         """Whether to draw after the last frame, as persons move then."""
-        moves_late = self.processing.ground or self.processing.smooth
+        moves_late = self.processing.smooth or self.processing.edits_file
         return moves_late and self._is_recorded
 
     def _file_writers(self) -> list[FrameWriter]:
@@ -367,11 +367,16 @@ class _Job:
                     self._target, self.body_model, self.camera_motion
                 )
                 self.notes.append(f'{self.source.name}: {note}')
+            if self.processing.fill_gaps and self.source.is_sequence:
+                persons = SequenceResult.load(self._target)
+                gap = self.processing.fill_gaps
+                persons = fill_gaps(persons, self.body_model, gap)
+                persons.save(self._target, overwrite=True)
             if self._draws_late:
                 results = final.frames()
-                if self.processing.ground:
-                    grounded = SequenceResult.load(self._target).frames()
-                    results = zip(final.numbers, grounded, strict=True)
+                if self.processing.edits_file:
+                    edited = SequenceResult.load(self._target).frames()
+                    results = zip(final.numbers, edited, strict=True)
                 self._write_files(Replay(results))
             self._export(self._target)
         else:

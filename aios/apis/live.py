@@ -99,9 +99,10 @@ def _check(args: argparse.Namespace) -> None:
     if args.send_to is not None and args.send is None:
         raise ValueError('--send-to needs --send')
     if args.out_dir is None:
-        for name in ('ground', 'resume'):
+        for name in ('ground', 'fill_gaps', 'resume'):
             if getattr(args, name):
-                raise ValueError(f'--{name} needs --out-dir')
+                flag = '--' + name.replace('_', '-')
+                raise ValueError(f'{flag} needs --out-dir')
         formats = make_outputs(args).formats
         if formats:
             flag = EXPORTERS[formats[0]].flag

@@ -32,17 +32,35 @@ class PostProcessing:
             is shown and sent during a session frame by frame
             (:class:`~aios.tracking.OneEuroSmoother`).
         ground: Ground persons after the last frame; implies ``track``.
+        fill_gaps: Largest number of frames without a person that are
+            interpolated after the last frame (:func:`aios.tracking.fill_gaps`)
+            of a video or a session of a camera; implies ``track``.
+
+    Raises:
+        ValueError: If ``fill_gaps`` is negative.
     """
 
     track: bool = False
     largest_person: bool = False
     smooth: bool = False
     ground: bool = False
+    fill_gaps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fill_gaps < 0:
+            raise ValueError(
+                f'fill_gaps must not be negative, got {self.fill_gaps}'
+            )
 
     @property
     def in_order(self) -> bool:
         """Whether results of a frame depend on previous frames."""
-        return self.track or self.largest_person or self.smooth or self.ground
+        return self != PostProcessing()
+
+    @property
+    def edits_file(self) -> bool:
+        """Whether a step needs the file of all frames, and changes it."""
+        return self.ground or self.fill_gaps > 0
 
 
 def make_processing(

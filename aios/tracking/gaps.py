@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -14,15 +14,12 @@ from aios.results.poses import PoseRotations
 
 from .smoothing import MIN_DEPTH
 
-if TYPE_CHECKING:
-    from torch import nn
-
 _Row = dict[str, np.ndarray]
 
 
 def fill_gaps(
     persons: SequenceResult,
-    body_model: dict | nn.Module,
+    body_model: Any,
     max_gap: int = 30,
 ) -> SequenceResult:
     """Add persons where their tracks have gaps.

@@ -21,7 +21,7 @@ from aios.apis.post_processing import PostProcessing
 from aios.apis.sources import ArraySource
 from aios.apis.writers import FrameWriter
 from aios.body_models import BodyPoser, SMPLXLayer
-from aios.results import SequenceResult
+from aios.results import FrameResult, SequenceResult
 
 
 def test_a_file_is_put_on_its_floor(tmp_path: Path, layer: SMPLXLayer):
@@ -151,9 +151,30 @@ class _Watched(Outputs):
         return [Watcher()]
 
 
-def test_files_of_frames_show_what_is_written(
-    tmp_path: Path, layer: SMPLXLayer
-):
+def _run(
+    found: list[FrameResult],
+    layer: SMPLXLayer,
+    out: Path,
+    processing: PostProcessing,
+) -> tuple[SequenceResult, list]:
+    """The file of a run that finds these persons, and what it showed."""
+    still = ArraySource([np.full((96, 128, 3), 90, np.uint8)] * len(found))
+    still.fps = FPS
+    outputs = _Watched()
+    outputs.seen.clear()
+    persons = SequenceResult.from_frames(found)
+    run_inference(
+        _Found(persons, layer),
+        [still],
+        out,
+        outputs=outputs,
+        processing=processing,
+    )
+    return SequenceResult.load(out / 'params.npz'), outputs.seen
+
+
+@pytest.fixture(scope='module')
+def walk(layer: SMPLXLayer) -> list[FrameResult]:
     rng = np.random.default_rng(0)
     walkers = as_results(
         [predicted(rng, p, Noise()) for p in crowd(0, View(-15, 1.6), 1, 40)]
@@ -164,25 +185,39 @@ def test_files_of_frames_show_what_is_written(
         pixels = frame.instances['joints2d']
         boxes = np.concatenate([pixels.min(1), pixels.max(1)], axis=1)
         frames.append(frame.with_fields(bboxes=boxes).posed(poser, False))
-    persons = SequenceResult.from_frames(frames)
-    still = ArraySource([np.full((96, 128, 3), 90, np.uint8)] * len(frames))
-    still.fps = FPS
-    outputs = _Watched()
-    summary = run_inference(
-        _Found(persons, layer),
-        [still],
-        tmp_path / 'out',
-        outputs=outputs,
-        processing=PostProcessing(ground=True),
+    return frames
+
+
+def test_files_of_frames_show_what_is_written(
+    tmp_path: Path, layer: SMPLXLayer, walk: list[FrameResult]
+):
+    after, seen = _run(
+        walk, layer, tmp_path / 'out', PostProcessing(ground=True)
     )
-    after = SequenceResult.load(tmp_path / 'out' / 'params.npz')
-    assert after.floor is not None, summary.notes
-    assert np.abs(after.joints3d - persons.joints3d).max() > 0.01
-    assert len(outputs.seen) == len(frames)
-    for (frame, image), written in zip(
-        outputs.seen, after.frames(), strict=True
-    ):
+    assert after.floor is not None
+    before = SequenceResult.from_frames(walk).joints3d
+    assert np.abs(after.joints3d - before).max() > 0.01
+    assert len(seen) == len(walk)
+    for (frame, image), written in zip(seen, after.frames(), strict=True):
         assert image.shape == (96, 128, 3)
         np.testing.assert_array_equal(
             frame.instances['joints2d'], written.instances['joints2d']
         )
+
+
+@pytest.mark.parametrize('smooth', [False, True])
+def test_gaps_are_filled_in_all_files(
+    tmp_path: Path, layer: SMPLXLayer, walk: list[FrameResult], smooth: bool
+):
+    found = [*walk]
+    for number in (10, 11, 12, 20):
+        found[number] = walk[number].select(np.zeros(0, int))
+    processing = PostProcessing(fill_gaps=2, smooth=smooth)
+    after, seen = _run(found, layer, tmp_path / 'out', processing)
+    missing = {*range(len(walk))} - {*after.frame_index.tolist()}
+    assert missing == {10, 11, 12}
+    assert np.flatnonzero(after.scores == 0).tolist() == [17]
+    shown = seen[20][0].instances['joints3d']
+    np.testing.assert_array_equal(shown, after.joints3d[[17]])
+    expected = walk[20].instances['joints3d']
+    assert np.abs(shown - expected).max() < 0.15
