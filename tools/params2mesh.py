@@ -429,6 +429,19 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     return folder
 
 
+def report_others(paths: Sequence[Path]) -> None:
+    """Name other files of persons; a call with other ``--ids`` wrote them."""
+    kind, folders = f'*person*{paths[0].suffix}', {p.parent for p in paths}
+    found = {path for folder in folders for path in folder.glob(kind)}
+    others = sorted(found - {*paths})
+    if others:
+        print(
+            f'note: {len(others)} other files were not replaced, such as '
+            f'{others[0]}',
+            file=sys.stderr,
+        )
+
+
 def _known_layer(
     persons: SequenceResult, args: argparse.Namespace
 ) -> NumpySMPLXLayer | None:
@@ -477,6 +490,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     for remark in remarks:
         print(remark)
+    if args.overwrite and exporter.per != 'run':
+        report_others(paths)
     more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
     print(f'wrote {paths[0]}{more}')
 

@@ -76,6 +76,19 @@ def test_formats(
     assert (folder / files[0]).stat().st_mtime_ns > before
 
 
+@pytest.mark.parametrize('kind', ['bvh', 'obj'])
+def test_overwrite_names_files_of_other_persons(
+    params: Path, capsys, kind: str
+) -> None:
+    call = [str(params), '--format', kind, '--overwrite']
+    main(call)
+    assert 'other files' not in capsys.readouterr().err
+    main([*call, '--ids', '2'])
+    left = sorted((params.parent / f'params_{kind}').glob(f'*1.{kind}'))
+    text = f'{len(left)} other files were not replaced, such as {left[0]}'
+    assert text in capsys.readouterr().err
+
+
 def test_folder_of_a_run(params: Path, free_body_dir: Path, capsys) -> None:
     folder = params.parent
     main([str(folder), '--format', 'json'])
