@@ -281,7 +281,7 @@ class _Job:
             )
             final = ShardStore(self._parts / 'final', self.metadata)
             if self._smooths_late:
-                display = steps.pop()
+                display = steps.pop()  # the smoother of single frames
         return FrameConsumer(
             self.source,
             self.raw,
