@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shlex
 import signal
 from pathlib import Path
 
@@ -118,6 +119,19 @@ def test_overwrite(converted, models, tmp_path):
     assert '9 persons' in text
     assert 'check_humandata.py' in text
     assert len(HumanData.load(out)) == 9
+
+
+@pytest.mark.parametrize('name', RELEASES)
+def test_relative_folder(converted, models, tmp_path, name, monkeypatch):
+    """As in the commands of the documentation; names may have spaces."""
+    root, _, expected, _ = converted(name)
+    monkeypatch.chdir(root.parent)
+    out = tmp_path / 'with space' / 'out.npz'
+    argv = [name, root.name, '--split', RELEASES[name][2]]
+    argv += ['--out', str(out), '--body-models', models]
+    text = run_command(argv)
+    assert out.read_bytes() == expected.read_bytes()
+    assert shlex.split(text.splitlines()[-1])[-1] == str(out)
 
 
 @pytest.mark.parametrize('name', ['bedlam', 'ubody'])

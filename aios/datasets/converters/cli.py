@@ -6,29 +6,19 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aios.datasets.faults import HumanDataError
 from aios.utils.command_line import (
     add_overwrite_option,
+    errors_in_one_line,
     make_parser,
     number,
 )
-from aios.utils.run_folder import OtherSettingsError
-from aios.utils.safe_io import CorruptFileError, UnsafeFileError
 
-from .base import CONVERTERS, Converter, ConverterError, convert
-
-_ERRORS = (
-    ConverterError,
-    CorruptFileError,
-    HumanDataError,
-    OSError,  # with FileNotFoundError, FileExistsError, MissingBodyModelError
-    OtherSettingsError,
-    UnsafeFileError,
-)
+from .base import CONVERTERS, Converter, convert
 
 
 def run_command(
@@ -58,20 +48,20 @@ def run_command(
     )
     names = set(inspect.signature(kind).parameters) & set(vars(args))
     try:
-        converter = kind(**{name: getattr(args, name) for name in names})
-        summary = convert(
-            converter,
-            out,
-            overwrite=args.overwrite,
-            restart=args.restart,
-            workers=args.workers,
-            limit=args.limit,
-        )
-    except _ERRORS as error:
-        sys.exit(f'error: {error}')
+        with errors_in_one_line():
+            converter = kind(**{name: getattr(args, name) for name in names})
+            summary = convert(
+                converter,
+                out,
+                overwrite=args.overwrite,
+                restart=args.restart,
+                workers=args.workers,
+                limit=args.limit,
+            )
     except KeyboardInterrupt:
         sys.exit('interrupted; run the same command again to continue')
-    return f'{summary}\ncheck it: python tools/misc/check_humandata.py {out}'
+    check = shlex.join(['python', 'tools/misc/check_humandata.py', str(out)])
+    return f'{summary}\ncheck it: {check}'
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:

@@ -64,7 +64,9 @@ class EHFConverter(Converter):
 
     def units(self) -> list[str]:
         """All images are one unit."""
-        return ['all'] if self._meshes() else []
+        if not self._meshes():
+            raise self.missing(self.root / '*_align.ply')
+        return ['all']
 
     def _meshes(self) -> list[Path]:
         return visible_paths(self.root, '*_align.ply')[:: self.interval]

@@ -85,9 +85,10 @@ class UBodyConverter(Converter):
     def convert(self, unit: str) -> PersonTable:
         """Persons of one scene."""
         table = PersonTable()
-        folder = self.root / 'annotations' / unit
-        file = self.require(folder / 'keypoint_annotation.json')
-        fits_file = self.require(folder / 'smplx_annotation.json')
+        file, fits_file = (
+            self.require('annotations', unit, f'{kind}_annotation.json')
+            for kind in ('keypoint', 'smplx')
+        )
         labels, fits = read_json(file), read_json(fits_file)
         with reading(file):
             images = {image['id']: image for image in labels['images']}
