@@ -29,8 +29,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from aios.utils.command_line import (
 )
 
 Heights = dict[int | None, float]
+Layer = Callable[[], NumpySMPLXLayer]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -345,7 +347,7 @@ def known_heights(given: list[tuple[int | None, float]]) -> Heights:
 
 
 def with_heights(
-    persons: SequenceResult, heights: Heights, args: argparse.Namespace
+    persons: SequenceResult, heights: Heights, layer: Layer
 ) -> SequenceResult:
     """Set the heights of ``--height``.
 
@@ -355,11 +357,11 @@ def with_heights(
     if not heights:
         return persons
     persons.check_parameters()
-    return set_heights(persons, heights, BodyPoser(_layer(persons, args)))
+    return set_heights(persons, heights, BodyPoser(layer()))
 
 
 def on_floor(
-    persons: SequenceResult, heights: Heights, args: argparse.Namespace
+    persons: SequenceResult, heights: Heights, layer: Layer
 ) -> SequenceResult:
     """Set the heights of ``--height``, and ground the persons.
 
@@ -375,26 +377,25 @@ def on_floor(
     if singles:
         persons.check_parameters()
     try:
-        persons, report = ground_sequence(
-            persons, _known_layer(persons, args), heights=singles
-        )
+        known = layer() if persons.has_parameters else None
+        persons, report = ground_sequence(persons, known, heights=singles)
     except GroundError as error:
         print(f'note: not put on the floor: {error}', file=sys.stderr)
     else:
         print(summarize(report))
         heights = {None: heights[None]} if None in heights else {}
-    return with_heights(persons, heights, args)
+    return with_heights(persons, heights, layer)
 
 
 def with_filled_gaps(
-    persons: SequenceResult, args: argparse.Namespace
+    persons: SequenceResult, max_gap: int | None, layer: Layer
 ) -> SequenceResult:
     """Fill gaps of tracks as ``--fill-gaps`` says.
 
     Raises:
         ValueError: If they have no ids of a tracker.
     """
-    if args.fill_gaps is None:
+    if max_gap is None:
         return persons
     if persons.are_images:
         raise ValueError(
@@ -402,7 +403,7 @@ def with_filled_gaps(
             'id is not the same person'
         )
     persons.check_parameters()
-    return fill_gaps(persons, _layer(persons, args), args.fill_gaps)
+    return fill_gaps(persons, layer(), max_gap)
 
 
 def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
@@ -442,13 +443,6 @@ def report_others(paths: Sequence[Path]) -> None:
         )
 
 
-def _known_layer(
-    persons: SequenceResult, args: argparse.Namespace
-) -> NumpySMPLXLayer | None:
-    """The body model, unless only joints and vertices are known."""
-    return _layer(persons, args) if persons.has_parameters else None
-
-
 def _layer(
     persons: SequenceResult, args: argparse.Namespace
 ) -> NumpySMPLXLayer:
@@ -474,15 +468,17 @@ def main(argv: list[str] | None = None) -> None:
         if args.params.is_dir():
             args.params = args.params / 'params.npz'
     check_format_options(args, persons)
+    layer = cache(partial(_layer, persons, args))
     settle = on_floor if args.ground else with_heights
-    persons = settle(persons, known_heights(args.height), args)
-    persons = with_filled_gaps(persons, args)
+    persons = settle(persons, known_heights(args.height), layer)
+    persons = with_filled_gaps(persons, args.fill_gaps, layer)
     persons = select(persons, args.frames, args.ids)
     exporter = EXPORTERS[args.format]
+    is_posed = exporter.needs_body and persons.has_parameters
     names = [x[2:].replace('-', '_') for x in exporter.options]
     paths, remarks = exporter.export(
         persons,
-        _known_layer(persons, args) if exporter.needs_body else None,
+        layer() if is_posed else None,
         _target(exporter, args),
         overwrite=args.overwrite,
         progress=True,
