@@ -238,6 +238,8 @@ def write_outputs(
         text = json.dumps(content, indent=2, allow_nan=False)
         stream.write(f'{text}\n'.encode())
     if not rows:
+        for name in OUTPUTS[1:]:
+            (folder / name).unlink(missing_ok=True)  # of older results
         return
     with atomic_write(folder / OUTPUTS[1], overwrite) as stream:
         stream.write(csv_table(rows).encode())

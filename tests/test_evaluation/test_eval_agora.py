@@ -139,6 +139,16 @@ def test_sweep(run, submission, tmp_path):
         run(submission, '--out', out)
     run(submission, '--out', out, '--sweep', 0.3, '--overwrite')
     assert len((out / 'sweep.csv').read_text().splitlines()) == 2
+    run(submission, '--out', out, '--overwrite')
+    assert [file.name for file in out.iterdir()] == ['results.json']
+
+
+def test_scores_among_the_predictions(run, submission):
+    """As a user may extract and copy them: all in one folder."""
+    expected = run(submission, '--score-thr', 0.55)
+    folder = (submission / 'predictions').rename(submission.parent / 'flat')
+    (submission / 'scores.json').rename(folder / 'scores.json')
+    assert run(folder, '--score-thr', 0.55) == expected
 
 
 def test_thresholds_need_scores(run, submission, tmp_path, capsys):
@@ -352,10 +362,10 @@ def test_dumps_are_whole(run, path, tmp_path):
     dump_pickle(tmp_path / 'twice.pkl', [*records, records[0]])
     with pytest.raises(SystemExit, match=f'duplicate image {NAMES[0]}'):
         run(tmp_path / 'twice.pkl')
-    for name in ('joints2d', 'smplx_betas'):
+    for name, axis in (('joints2d', 0), ('smplx_betas', 0), ('bboxes', 1)):
         records = load_pickle(path)
         persons = records[1]['pred_instances']
-        persons[name] = np.repeat(persons[name], 2, axis=0)
+        persons[name] = np.repeat(persons[name], 2, axis)
         dump_pickle(tmp_path / 'uneven.pkl', records, overwrite=True)
         with pytest.raises(SystemExit, match=f'image 1: {name} has shape'):
             run(tmp_path / 'uneven.pkl')

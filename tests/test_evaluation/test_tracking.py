@@ -166,7 +166,7 @@ def test_posetrack_and_mot(tmp_path, capsys):
         command([str(truth), str(ours), '--out', str(out)])
 
 
-def test_folders(tmp_path):
+def test_folders(tmp_path, capsys):
     pytest.importorskip('trackeval')
     command = load_script('tools/analysis_tools/eval_tracking.py').main
     truth, ours = tmp_path / 'truth', tmp_path / 'ours'
@@ -179,6 +179,18 @@ def test_folders(tmp_path):
     assert numbers['MOTA'] == pytest.approx(0.5)
     with pytest.raises(SystemExit, match='both paths must be files'):
         command([str(truth), str(ours / 'a.txt')])
+    with pytest.raises(SystemExit, match='lacking does not exist'):
+        command([str(truth), str(tmp_path / 'lacking')])
+    (tmp_path / 'empty').mkdir()
+    for paths in ((truth, tmp_path / 'empty'), (tmp_path / 'empty', ours)):
+        with pytest.raises(SystemExit, match='empty: contains no .json or'):
+            command([str(path) for path in paths])
+    many = '\n'.join(f'{n},1,10,10,20,40,1' for n in range(1, 12346))
+    (ours / 'b.txt').write_text(many)
+    command([str(truth), str(ours)])
+    assert ['FP', '12344'] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
     posetrack(ours / 'a.json', [])
     with pytest.raises(SystemExit, match=r"\.json and \.txt of 'a'"):
         command([str(truth), str(ours)])

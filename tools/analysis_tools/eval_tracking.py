@@ -48,6 +48,8 @@ def read_folder(path: Path, predicted: bool) -> dict[str, Track]:
     suffixes = ('.json', '.txt')
     files = [file for file in visible_paths(path) if file.suffix in suffixes]
     stems = [file.stem for file in files]
+    if not files:
+        raise ValueError(f'{path}: contains no .json or .txt')
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise ValueError(
@@ -63,6 +65,9 @@ def evaluate(truth: Path, tracks: Path) -> dict[str, float]:
         OSError: If a file is missing.
         ValueError: If a file is invalid.
     """
+    for path in (truth, tracks):
+        if not path.exists():
+            raise FileNotFoundError(f'{path} does not exist')
     if truth.is_dir() != tracks.is_dir():
         raise ValueError('both paths must be files, or both folders')
     if truth.is_dir():
@@ -83,7 +88,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if args.out is not None:
         write_record(args.out, numbers, args.overwrite)
     for name, value in numbers.items():
-        print(f'{name:10s}{value:10.4g}')
+        # Counts with all digits
+        print(f'{name:10s}{value:10.{0 if value.is_integer() else 4}f}')
     return numbers
 
 

@@ -35,6 +35,7 @@ from .submission import SCORES
 _NEEDED = ('scores', 'joints2d')
 _DUMPED: Mapping[str, tuple[int, ...]] = {
     'scores': (),
+    'bboxes': (4,),
     'joints2d': (144, 2),
     'joints3d': (144, 3),
     'vertices': (10475, 3),
@@ -66,14 +67,15 @@ class Submission:
             folder = self.path / FOLDER
             self.folder = folder if folder.is_dir() else self.path
             self.members = sorted(p.name for p in self.folder.iterdir())
-            # ``path`` itself may hold the predictions beside their scores.
             self.members = [m for m in self.members if m != SCORES]
             inside = '.'
             files = [
                 path.relative_to(self.folder).as_posix()
                 for path in self.folder.rglob('*.pkl')
             ]
-            beside = self.folder.parent
+            # The scores may lie among the predictions.
+            inner = self.folder / SCORES
+            beside = inner.parent if inner.is_file() else self.folder.parent
         else:
             self._archive = _open(self.path)
             self.members = sorted(self._archive.namelist())
