@@ -94,7 +94,7 @@ class EvenTime:
             frames, ascending; whole numbers unless the rate changes.
         wanted: ``(T,)`` numbers of the new frames, from 0 for the first frame
             of the sequence.
-        missing: ``(T,)`` whether the person is in no frame at that time.
+        missing: ``(T,)`` whether the person was not detected at that time.
         rate: New frames per second.
     """
 
@@ -129,6 +129,9 @@ class EvenTime:
         after = np.searchsorted(keys, wanted).clip(1, max(len(keys) - 1, 1))
         has_gap = np.diff(numbers, append=numbers[-1] + 1)[after - 1] > 1
         missing = has_gap & ~np.isin(wanted, np.rint(keys))
+        # Persons with score 0 fill gaps (aios.tracking.fill_gaps).
+        is_filler = sequence.scores[motion.rows] == 0
+        missing |= np.interp(wanted, keys, is_filler) >= 0.5
         return cls(keys, wanted, missing, rate)
 
     def interpolate(self, values: _Rows) -> _Rows:

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from aios.body_models import SMPLXLayer
 from aios.export import write_amass
 from aios.results import SequenceResult
+from aios.tracking import fill_gaps
 
 ROBOT_KEYS = {
     'pose_body': (63,),
@@ -132,6 +133,9 @@ def test_gaps_are_filled_and_marked(dancers, layer, flat, tmp_path) -> None:
     assert arrays['interpolated'].tolist() == marks
     assert arrays['first_frame'] == 1
     rows = np.flatnonzero(dancers.person_id == 8)
+    filled = tmp_path / 'filled.npz'
+    assert write_amass(fill_gaps(dancers, layer), layer, filled, 8) == 2
+    assert read(filled)['interpolated'].tolist() == marks
     wanted = ours(dancers, layer, rows)
     found = pose(flat, arrays, BLENDER_ORDER)
     kept = ~arrays['interpolated']
