@@ -43,6 +43,9 @@ SIZES = {
 
 def test_sizes() -> None:
     assert {name: len(s) for name, s in JOINT_SETS.items()} == SIZES
+    page = Path(__file__).parents[2] / 'docs/en/conventions.md'
+    text = page.read_text(encoding='utf-8')
+    assert [name for name in SIZES if f'`{name}`' not in text] == []
 
 
 @pytest.mark.parametrize(
