@@ -366,7 +366,7 @@ class _Job:
                 note = ground_file(
                     self._target, self.body_model, self.camera_motion
                 )
-                self.notes.append(f'{self.source.name}: {note}')
+                self.notes.append(note)
             if self.processing.fill_gaps and self.source.is_sequence:
                 persons = SequenceResult.load(self._target)
                 gap = self.processing.fill_gaps
@@ -431,7 +431,8 @@ class _Job:
     def report(self, summary: Summary) -> None:
         """Add counts and notes to the summary."""
         # Without duplicates, as some sources are read twice.
-        summary.notes += [*dict.fromkeys(self.source.notes), *self.notes]
+        summary.notes += dict.fromkeys(self.source.notes)
+        summary.notes += [f'{self.source.name}: {n}' for n in self.notes]
         if self._target.exists():
             names = ['frame_names', 'frame_index']
             arrays = load_npz(self._target, names)
@@ -462,9 +463,9 @@ class _Job:
         is_mixed = self.source.is_sequence and not self.processing.in_order
         if has_motion and is_mixed and len(sequence.person_ids) > 1:
             self.notes.append(
-                f'{self.source.name}: persons were not tracked, so the motion '
-                'of a person in the files may be that of several persons; use '
-                '--track (track=True)'
+                'persons were not tracked, so the motion of a person in the '
+                'files may be that of several persons; use --track '
+                '(track=True)'
             )
 
 

@@ -25,12 +25,12 @@ from aios.results import SequenceResult, instance_color
 from aios.structures import PELVIS
 from aios.utils.safe_io import atomic_write, named_errors
 from aios.version import __version__
+from aios.visualization.views import are_framed
 
 from .media import ImageTrack
 
 _LINE = 3 << 16  # bytes per line of base64
 _LIMIT = 400 << 20  # browsers reject strings of half a gigabyte
-_FAR = 3.0  # factor of the median depth; farther persons are not framed
 _EMPTY_SCENE = np.array([[-1.0, -1.0, 4.0], [1.0, 1.0, 6.0]])  # OpenCV's axes
 _PARTS = {
     'CSS': 'viewer.css',
@@ -156,9 +156,8 @@ def _extent(persons: SequenceResult) -> dict[str, Any]:
     """Where the joints are, see :func:`describe_persons`."""
     points = _EMPTY_SCENE
     if len(persons):
-        depth = persons.joints3d[:, PELVIS, 2]
-        near = depth <= _FAR * abs(np.median(depth))
-        points = persons.joints3d[near].reshape(-1, 3)
+        framed = are_framed(persons.joints3d[:, PELVIS, 2])
+        points = persons.joints3d[framed].reshape(-1, 3)
     rotation, position = world_axes(persons, 'y')
     # In the type of the points, of which long videos have many.
     placed = points @ rotation.as_matrix().T.astype(points.dtype)

@@ -34,7 +34,7 @@ _FAR_AWAY = 40.0  # distance in widths of the scene: nearly parallel rays
 _MARGIN = 1.25
 _GROW, _SHRINK = 0.3, 0.02  # smoothing factors per frame
 _MIN_EXTENT = 2.0  # meters
-_FAR = 3.0  # factor of the median depth; farther persons are not framed
+_FAR = 3.0  # factor of the median depth
 _BACKGROUND, _GRID, _CAMERA = (40, 42, 46), (62, 65, 70), (200, 200, 120)
 _STEPS = (1, 2, 5, 10, 20, 50, 100)  # meters between lines
 _MAX_LINES = 12
@@ -117,10 +117,8 @@ class SceneView:
         if not meshes:
             return
         centers = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
-        near = centers <= _FAR * abs(np.median(centers))
-        points = np.concatenate(
-            [m.vertices[::20] for m, n in zip(meshes, near, strict=True) if n]
-        )
+        framed = np.flatnonzero(are_framed(centers))
+        points = np.concatenate([meshes[i].vertices[::20] for i in framed])
         points = points @ self._axes.T
         low, high = points.min(0), points.max(0)
         if self._low is None:
@@ -170,6 +168,17 @@ class SceneView:
                 pixels.clip(-30000, 30000).round().astype(int).tolist()
             )
             cv2.line(panel, start, end, _CAMERA, 1, cv2.LINE_AA)
+
+
+def are_framed(depths: np.ndarray) -> np.ndarray:
+    """Mask ``(n,)`` of the persons that a view of all of them shows.
+
+    Far persons, who are often wrong, would make the others small.
+
+    Args:
+        depths: ``(n,)`` meters, at least one.
+    """
+    return np.asarray(depths <= _FAR * abs(np.median(depths)))
 
 
 def _towards(
