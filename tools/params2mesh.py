@@ -410,7 +410,7 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     """Path for :meth:`aios.export.Exporter.export`.
 
     Raises:
-        ValueError: If it should be a folder, but has the name of a file.
+        ValueError: If ``--out`` has the name of something else.
     """
     source: Path = args.params
     if source.name in ('', '..'):  # of the current folder
@@ -418,6 +418,11 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
     # Folders have no suffix: a dot in their names is part of it.
     stem = source.name if source.is_dir() else source.stem
     if exporter.per == 'run':
+        kind = f'.{exporter.suffix.rpartition(".")[2]}'
+        if args.out and args.out.suffix.lower() != kind:
+            raise ValueError(
+                f'--out is a {kind} file for {exporter.name}, got {args.out}'
+            )
         return args.out or source.with_name(stem + exporter.suffix)
     folder = args.out or source.with_name(f'{stem}_{exporter.name}')
     if folder.suffix == exporter.suffix:
@@ -434,8 +439,7 @@ def report_others(paths: Sequence[Path]) -> None:
     """Name other files of persons; a call with other ``--ids`` wrote them."""
     kind, folders = f'*person*{paths[0].suffix}', {p.parent for p in paths}
     found = {path for folder in folders for path in folder.glob(kind)}
-    others = sorted(found - {*paths})
-    if others:
+    if others := sorted(found - {*paths}):
         print(
             f'note: {len(others)} other files were not replaced, such as '
             f'{others[0]}',

@@ -117,7 +117,7 @@ class SceneView:
         if not meshes:
             return
         centers = np.array([mesh.vertices[:, 2].mean() for mesh in meshes])
-        framed = np.flatnonzero(are_framed(centers))
+        framed = np.flatnonzero(are_framed(centers)).tolist()
         points = np.concatenate([meshes[i].vertices[::20] for i in framed])
         points = points @ self._axes.T
         low, high = points.min(0), points.max(0)

@@ -138,6 +138,10 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
             '--out is a folder for bvh, got the name of a file, walk.bvh',
         ),
         (
+            ['--out', 'params.npz', '--overwrite'],
+            r'--out is a \.glb file for glb, got params\.npz',
+        ),
+        (
             ['--fov', '60', '--track'],
             '--fov and --track: allowed with --from only',
         ),
