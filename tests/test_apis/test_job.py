@@ -135,9 +135,7 @@ def test_motion_needs_tracks(infer, tmp_path: Path, make_video):
         outputs = Outputs(vis=False, formats=('glb',))
         summary = infer(video, tmp_path / folder, outputs=outputs, **options)
         remark, *warnings = summary.notes
-        assert re.fullmatch(
-            r'.*v\.avi: glb: \d\.\d MB; vertices at most .*', remark
-        )
+        assert re.search(r'v\.avi: glb: \d\.\d MB; vertices at most ', remark)
         assert len(warnings) == (not options)
         assert all('were not tracked' in warning for warning in warnings)
 
