@@ -280,6 +280,11 @@ def replace(path):
         path.write_text('a\nb\n')
 
 
+def recode(path):
+    """The same text in UTF-16, as spreadsheet programs may save it."""
+    path.write_text(path.read_text(), encoding='utf-16')
+
+
 @pytest.mark.parametrize(
     ('name', 'file', 'damage'),
     [
@@ -291,8 +296,10 @@ def replace(path):
             (cut, ('data_splits.csv',)),
             (replace, ()),
             (Path.unlink, OPTIONAL),
+            (recode, ()),
         )
         if file not in harmless
+        if damage is not recode or file.endswith(('.csv', '.json', '.txt'))
     ],
 )
 def test_bad_input(release, models, tmp_path, name, file, damage):

@@ -48,7 +48,7 @@ class EgoBodyConverter(Converter):
     def units(self) -> list[str]:
         """Recordings of the split."""
         path = self.require('data_splits.csv')
-        with open(path, newline='', encoding='utf-8') as file:
+        with reading(path), open(path, newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
         if not rows or self.split not in rows[0]:
             raise ConverterError(f'{path}: has no column {self.split!r}')
