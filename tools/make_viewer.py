@@ -78,6 +78,8 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.results
     params = folder / 'params.npz' if folder.is_dir() else folder
     path = args.out or params.with_name('viewer.html')
+    if path.suffix.lower() not in ('.html', '.htm'):
+        raise ValueError(f'--out is an .html file, got {path}')
     refuse_existing(path, args.overwrite)
     persons = run = load(args.results)
     if args.frames is not None or args.ids is not None:

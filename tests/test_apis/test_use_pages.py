@@ -177,6 +177,8 @@ def test_options_of_make_viewer(desk, capsys) -> None:
     )
     module = load_script('tools/make_viewer.py')
     module.main(['out', '--source', 'photo.jpg'])
+    with pytest.raises(SystemExit, match=r'--out is an \.html file, got'):
+        module.main(['out', '--out', 'out/params.npz', '--overwrite'])
     with pytest.raises(SystemExit, match=r'viewer\.html exists'):
         module.main(['out'])
     module.main(['out/params.npz', '--images', 'none', '--ids', '0',
