@@ -96,6 +96,22 @@ def test_3dpw(smpl_models, tmp_path):
     assert sorted(map(len, persons)) == [1, 1, 1, 2, 2]
 
 
+def test_intervals_keep_all_persons_of_an_image(smpl_models, tmp_path):
+    root, out = tmp_path / '3DPW', tmp_path / '3dpw_test.npz'
+    truth = releases.make_3dpw(root, smpl_models)
+    convert(PW3DConverter(root, interval=2), out)
+    images, counts = np.unique(
+        HumanData.load(out)['image_path'], return_counts=True
+    )
+    expected = [
+        f'imageFiles/{name}.jpg'
+        for name in ('alone_01/image_00000', 'walk_00/image_00000')
+    ]
+    expected.append('imageFiles/walk_00/image_00002.jpg')
+    assert images.tolist() == expected
+    assert counts.tolist() == [len(truth[name]) for name in expected]
+
+
 def test_emdb(smpl_models, tmp_path):
     root = tmp_path / 'EMDB'
     persons = releases.make_emdb(root)

@@ -122,11 +122,13 @@ class _SMPLConverter(Converter):
         table, file = PersonTable(), self._file(unit)
         raw = load_pickle(file)
         with reading(file):
-            tracks = [
-                track.select(np.arange(0, len(track.paths), self.interval))
-                for track in self._tracks(unit, raw, table)
-            ]
-            table.columns = concatenate([t.columns() for t in tracks])
+            tracks = [*self._tracks(unit, raw, table)]
+            images = np.unique(np.concatenate([t.paths for t in tracks]))
+            # Of all persons: an image must not lack one.
+            taken = images[:: self.interval]
+            table.columns = concatenate(
+                [t.select(np.isin(t.paths, taken)).columns() for t in tracks]
+            )
         table.drop_empty_boxes()
         return table
 
@@ -144,7 +146,7 @@ class PW3DConverter(_SMPLConverter):
             ``sequenceFiles/<split>/<sequence>.pkl``.
         split: ``'test'``, ``'train'`` or ``'validation'``.
         body_models: Not needed: joints are part of the release.
-        interval: Take every n-th frame of a person.
+        interval: Take every n-th frame of a sequence.
     """
 
     NAME = '3dpw'
