@@ -111,7 +111,10 @@ def _parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     argv = sys.argv[1:] if argv is None else argv
     if 'infer' in argv[:1]:  # has a parser of its own
         return argparse.Namespace(run=_infer, arguments=argv[1:])
-    return parser.parse_args(argv or ['--help'])
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
