@@ -289,7 +289,7 @@ class _Job:
             BodyPoser(self.body_model),
             steps,
             display if self.source.live else None,
-            self.processing.smooth and not self._is_recorded,
+            bool(steps) and self.processing.smooth and not self._is_recorded,
             final,
             self.keep_files,
             self.processing.in_order,
