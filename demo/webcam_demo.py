@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of the command line."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        'camera', help='camera number, or the address of a stream'
+        'camera', help='camera number, address of a stream, or video file'
     )
     add_options(parser)
     parser.add_argument(

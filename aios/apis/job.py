@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from aios.body_models import BodyModel, BodyPoser
 from aios.results import RunRecord, SequenceResult, read_cameras
-from aios.tracking import fill_gaps, mean_shapes, smooth_frames
+from aios.tracking import mean_shapes, smooth_frames
 from aios.utils.digests import digest
 from aios.utils.locking import folder_lock
 from aios.utils.safe_io import load_npz
@@ -32,6 +32,7 @@ from .camera_motion import CameraMotion
 from .consumer import FrameConsumer, Replay, write_frame
 from .dist_context import DistContext
 from .frames import safe_name
+from .gap_filling import fill_file
 from .grounding import ground_file
 from .outputs import Outputs
 from .post_processing import LOW_SCORE, PostProcessing, make_processing
@@ -367,11 +368,8 @@ class _Job:
                     self._target, self.body_model, self.camera_motion
                 )
                 self.notes.append(note)
-            if self.processing.fill_gaps and self.source.is_sequence:
-                persons = SequenceResult.load(self._target)
-                gap = self.processing.fill_gaps
-                persons = fill_gaps(persons, self.body_model, gap)
-                persons.save(self._target, overwrite=True)
+            if gap := self.processing.fill_gaps:
+                self.notes += fill_file(self._target, self.body_model, gap)
             if self._draws_late:
                 results = final.frames()
                 if self.processing.edits_file:

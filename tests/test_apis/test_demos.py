@@ -262,7 +262,7 @@ class TestWebcam:
         predict = AiOSInferencer.forward
 
         def read(_: object) -> tuple[bool, np.ndarray]:
-            ready.acquire(timeout=10)  # else frames would be skipped
+            ready.acquire(timeout=2)  # else frames would be skipped
             return True, draw_shade(next(numbers))
 
         def forward(self, *args: object, **kwargs: object) -> object:

@@ -66,10 +66,11 @@ def test_images_have_no_floor(inferencer, images: Path, tmp_path: Path):
         open_sources(images),
         out,
         outputs=Outputs(vis=False, params=False, formats=['json']),
-        processing=PostProcessing(ground=True),
+        processing=PostProcessing(ground=True, fill_gaps=3),
     )
-    (note,) = summary.notes
+    note, other = summary.notes
     assert 'grounding needs a video' in note
+    assert 'gaps are filled in videos only' in other
     report = json.loads((out / 'ground.json').read_text())
     assert report['floor'] is None
     assert 'video' in report['reason']
