@@ -431,7 +431,7 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
             f'{folder}'
         )
     if exporter.per == 'person':
-        return folder / f'person_{{person}}{exporter.suffix}'
+        return folder / f'person{{person}}{exporter.suffix}'
     return folder
 
 

@@ -53,11 +53,11 @@ def test_a_new_format_is_in_params2mesh(
     main(call)
     assert 'counted 2\ncounted 3\nwrote' in capsys.readouterr().out
     made = {p.name: p.read_text() for p in tmp_path.glob('params_toy/*')}
-    assert made == {'person_4.toy': '2 lines', 'person_7.toy': '3 lines'}
-    (tmp_path / 'params_toy/person_4.toy').unlink()
-    with pytest.raises(SystemExit, match=r'person_7\.toy exists'):
+    assert made == {'person4.toy': '2 lines', 'person7.toy': '3 lines'}
+    (tmp_path / 'params_toy/person4.toy').unlink()
+    with pytest.raises(SystemExit, match=r'person7\.toy exists'):
         main(call)
-    assert not (tmp_path / 'params_toy/person_4.toy').exists()
+    assert not (tmp_path / 'params_toy/person4.toy').exists()
 
 
 @pytest.mark.usefixtures('toy')

@@ -43,11 +43,11 @@ def params(tmp_path: Path) -> Path:
         (['--format', 'json'], ['params.json']),
         (
             ['--format', 'bvh'],
-            ['params_bvh/person_1.bvh', 'params_bvh/person_2.bvh'],
+            ['params_bvh/person1.bvh', 'params_bvh/person2.bvh'],
         ),
         (
             ['--format', 'amass'],
-            ['params_amass/person_1.npz', 'params_amass/person_2.npz'],
+            ['params_amass/person1.npz', 'params_amass/person2.npz'],
         ),
         (
             ['--format', 'obj', '--frames', '1:', '--ids', '2'],
@@ -260,4 +260,4 @@ def test_folder_of_another_program(
     main([given, *options, '--format', 'json'])
     main([given, *options, '--format', 'bvh'])
     assert (tmp_path / 'take.01.json').is_file()
-    assert (tmp_path / 'take.01_bvh' / 'person_0.bvh').is_file()
+    assert (tmp_path / 'take.01_bvh' / 'person0.bvh').is_file()
