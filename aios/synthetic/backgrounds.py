@@ -13,9 +13,10 @@ import numpy as np
 from aios.synthetic.textures import FLOORS, WALLS, Texture, panorama, texture
 from aios.synthetic.views import View
 from aios.utils.folders import visible_paths
-from aios.utils.images import imread
+from aios.utils.images import imread, read_header
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
+_UNREADABLE = 'background {} cannot be read as an image'
 _FAR = 60.0
 
 
@@ -322,6 +323,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no image.
+        ValueError: If a file is not an image, by its first bytes.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -329,13 +331,17 @@ def list_images(folder: str | Path) -> list[Path]:
     files = [
         path
         for path in visible_paths(folder, '**/*')
-        if path.suffix.lower() in _EXTENSIONS
+        if path.suffix.lower() in _EXTENSIONS and path.is_file()
     ]
     if not files:
         raise FileNotFoundError(
             f'background folder {folder} contains no images '
             f'({", ".join(_EXTENSIONS)})'
         )
+    for path in files:  # not after hours of rendering
+        with path.open('rb') as stream:
+            if read_header(stream) is None:
+                raise ValueError(_UNREADABLE.format(path))
     return files
 
 
@@ -358,7 +364,10 @@ def photo_background(
     """
     image = imread(path)
     if image is None:
-        raise ValueError(f'background {path} cannot be read as an image')
+        raise ValueError(
+            f'{_UNREADABLE.format(path)}; replace it by an image of the same '
+            'name, and continue with --resume (resume=True)'
+        )
     h, w = image.shape[:2]
     share = rng.uniform(0.7, 1.0) * min(w / width, h / height)
     cw, ch = max(1, int(width * share)), max(1, int(height * share))

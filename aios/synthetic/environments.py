@@ -24,6 +24,8 @@ _BRIGHTEST = 40.0  # times the median; limits the sun
 _GAMMA = 1 / 2.2
 _COARSE = 4
 _STEPS = 4096  # of the tone-mapping table
+_BLOCK_ROWS = 256  # of a panorama, to limit memory
+_CACHE_BYTES = 1 << 30  # of decoded panoramas, in each process
 # Irradiance of a band over its radiance: pi, 2 pi / 3 and pi / 4.
 _BANDS = np.repeat([np.pi, 2 * np.pi / 3, np.pi / 4], [1, 3, 5])
 
@@ -40,6 +42,9 @@ class Panorama:
 
     encoded: np.ndarray
     harmonics: np.ndarray
+
+
+_cache: dict[Path, Panorama] = {}
 
 
 @dataclass(frozen=True)
@@ -224,8 +229,21 @@ def _basis(directions: np.ndarray) -> np.ndarray:
     )
 
 
-@lru_cache(maxsize=64)
 def _read(path: Path) -> Panorama:
+    """A panorama of the cache, or decoded."""
+    found = _cache.pop(path, None) or _decode(path)
+    _cache[path] = found  # the last one is the most recent
+    while (
+        len(_cache) > 1
+        and sum(panorama.encoded.nbytes for panorama in _cache.values())
+        > _CACHE_BYTES
+    ):
+        del _cache[next(iter(_cache))]
+    return found
+
+
+def _load(path: Path) -> np.ndarray:
+    """``(H, 2 H, 3)`` float32 BGR of a file."""
     image = imread(path, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     if image is None or image.dtype != np.float32:
         raise ValueError(f'panorama {path} cannot be read as a Radiance file')
@@ -235,7 +253,11 @@ def _read(path: Path) -> Panorama:
             f'panorama {path} must be twice as wide as high '
             f'(equirectangular), got {columns} x {rows}'
         )
-    image = np.nan_to_num(image[..., ::-1])
+    return image
+
+
+def _decode(path: Path) -> Panorama:
+    image = np.nan_to_num(_load(path)[..., ::-1])
     median = max(float(np.median(image.mean(-1))), 1e-6)
     image = np.clip(image / median, 0, _BRIGHTEST)
     encoded = image**_GAMMA
@@ -245,8 +267,18 @@ def _read(path: Path) -> Panorama:
 
 def _irradiance(image: np.ndarray) -> np.ndarray:
     """``(9, 3)`` irradiance coefficients of a panorama."""
+    parts = [
+        _radiance(image, start) for start in range(0, len(image), _BLOCK_ROWS)
+    ]
+    return sum(parts) * _BANDS[:, None]
+
+
+def _radiance(image: np.ndarray, start: int) -> np.ndarray:
+    """``(9, 3)`` share of a block of rows in the harmonics of a panorama."""
     rows, columns = image.shape[:2]
-    up = np.pi * (0.5 - (np.arange(rows) + 0.5) / rows)[:, None]
+    image = image[start : start + _BLOCK_ROWS]
+    row = start + np.arange(len(image))
+    up = np.pi * (0.5 - (row + 0.5) / rows)[:, None]
     right = 2 * np.pi * ((np.arange(columns) + 0.5) / columns - 0.5)[None]
     directions = np.stack(
         [
@@ -257,10 +289,9 @@ def _irradiance(image: np.ndarray) -> np.ndarray:
         axis=-1,
     )
     area = np.cos(up) * (2 * np.pi / columns) * (np.pi / rows)
-    total = np.einsum(
+    return np.einsum(
         'hwk,hwc,hw->kc', _basis(directions), image, area + 0 * right
     )
-    return total * _BANDS[:, None]
 
 
 @lru_cache(maxsize=1)
@@ -302,8 +333,15 @@ def list_panoramas(folder: str | Path) -> list[Path]:
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no panorama.
+        ValueError: If a file is not one.
     """
-    files = visible_paths(Path(folder), '*.hdr')
+    files = [
+        path
+        for path in visible_paths(Path(folder))
+        if path.suffix.lower() == '.hdr' and path.is_file()
+    ]
     if not files:
         raise FileNotFoundError(f'{folder} contains no panoramas (.hdr)')
+    for path in files:  # not after hours of rendering
+        _load(path)
     return files

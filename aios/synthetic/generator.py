@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -102,25 +102,34 @@ class GeneratorOptions:
             size=size,
             people=list(scene.persons),
             genders=list(scene.genders),
-            backgrounds=_digest(names.encode()) if names else None,
-            body={g: _digest(Path(p).read_bytes()) for g, p in models.items()},
+            backgrounds=_digest([names.encode()]) if names else None,
+            body={
+                g: _digest([Path(p).read_bytes()]) for g, p in models.items()
+            },
         )
         if scene.any_heading:  # optional, so that older datasets can resume
             settings['any_heading'] = True
         if scene.fill is not None:
             settings['fill'] = list(scene.fill)
         if scene.photographic:
-            files = [p.name.encode() + p.read_bytes() for p in scene.panoramas]
+            panoramas = (
+                part
+                for path in scene.panoramas
+                for part in (path.name.encode(), path.read_bytes())
+            )
             settings['photographic'] = dict(
                 version=_PHOTOGRAPHIC_VERSION,
                 nobody=scene.empty,
-                panoramas=_digest(b''.join(files)) if files else None,
+                panoramas=_digest(panoramas) if scene.panoramas else None,
             )
         return settings
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+def _digest(parts: Iterable[bytes]) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()[:16]
 
 
 def _rng(

@@ -96,7 +96,9 @@ def imread(
         ``(H, W, 3)`` uint8 BGR by default; None if it is not an image.
     """
     content = np.fromfile(path, np.uint8)
-    return cv2.imdecode(content, flags) if content.size else None
+    with suppress(cv2.error):  # empty, or too large
+        return cv2.imdecode(content, flags)
+    return None
 
 
 def decode_image(

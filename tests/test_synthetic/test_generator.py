@@ -203,6 +203,8 @@ def test_own_backgrounds_are_used(options, tmp_path):
     red[..., 2] = 230
     cv2.imwrite(str(folder / 'red.png'), red)
     (folder / '._red.png').touch()  # macOS
+    (folder / 'sub.jpg').mkdir()
+    (folder / 'gone.jpg').symlink_to('nowhere.jpg')
     scene = replace(
         options.scene, backgrounds=tuple(list_images(folder)), persons=(1, 1)
     )
@@ -213,5 +215,7 @@ def test_own_backgrounds_are_used(options, tmp_path):
     (folder / 'red.png').write_bytes(b'not an image')
     with pytest.raises(ValueError, match='red.png cannot be read as an image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
+    with pytest.raises(ValueError, match='red.png cannot be read as an image'):
+        list_images(folder)
     with pytest.raises(FileNotFoundError, match='contains no images'):
         list_images(tmp_path / 'set' / '.synthetic')

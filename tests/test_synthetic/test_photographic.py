@@ -230,6 +230,29 @@ def test_bad_panoramas_are_named(bank, options, tmp_path):
     )
     with pytest.raises(ValueError, match='square.hdr must be twice as wide'):
         background_image(np.random.default_rng(0), scene)
+    with pytest.raises(ValueError, match='square.hdr must be twice as wide'):
+        list_panoramas(tmp_path)
+    header = b'#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 65535 +X 131070\n'
+    for content in (b'', b'<html>', header):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match='square.hdr cannot be read'):
+            list_panoramas(tmp_path)
+
+
+def test_panoramas_of_any_size_are_read(tmp_path):
+    (tmp_path / 'sub.hdr').mkdir()
+    small = np.random.default_rng(0).random((64, 128, 3), np.float32)
+    for name, image in dict(
+        small=small, large=np.repeat(np.repeat(small, 8, 0), 8, 1)
+    ).items():
+        ok, content = cv2.imencode('.hdr', image)
+        (tmp_path / f'{name}.HDR').write_bytes(content.tobytes())
+        assert ok
+    lights = [
+        Environment(file, 0.0, False, 1.0, 0.0, 0.0).gain()
+        for file in list_panoramas(tmp_path)
+    ]
+    np.testing.assert_allclose(*lights, rtol=1e-3)
 
 
 def test_sequences_are_not_photographic(options):
