@@ -6,11 +6,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from .boxes import ArrayT, box_iou, cxcywh_to_xyxy
 from .keypoint_similarity import head_distances, pairwise_oks
 from .sample import PERSON_LABEL
+
+_NUMBERS = (
+    *('max_per_img', 'score_thr', 'keypoint_fit_steps'),
+    *('nms_iou_thr', 'nms_oks_thr', 'nms_head_thr'),
+)
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,12 @@ class DecodingConfig:
                 f'test_cfg.person_label must be 0 or {PERSON_LABEL}, got '
                 f'{self.person_label}'
             )
+        for name in _NUMBERS:
+            value = getattr(self, name)
+            if not isinstance(value, Real):
+                raise ValueError(
+                    f'test_cfg.{name} must be a number, got {value!r}'
+                )
         for name in ('max_per_img', 'max_candidates'):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -191,10 +191,10 @@ def test_max_candidates(model) -> None:
     batch, samples = images((96, 128))
     with torch.no_grad():
         full = model(batch, samples, mode='tensor')
-        model.test_cfg = dict(max_candidates=3)
+        model.bbox_head.test_cfg = dict(max_candidates=3)
         some = model(batch, samples, mode='tensor')
         assert [len(x.logits[0]) for x in some.layers] == [100] * 2 + [3] * 4
-        model.test_cfg = dict(max_candidates=20)
+        model.bbox_head.test_cfg = dict(max_candidates=20)
         same = model(batch, samples, mode='tensor')
     assert [len(x.logits[0]) for x in full.layers] == [100] * 2 + [20] * 4
     torch.testing.assert_close(same.layers[-1].boxes, full.layers[-1].boxes)
@@ -215,6 +215,7 @@ def test_without_vertices(model) -> None:
     [
         (dict(max_per_img=0), 'max_per_img must be positive'),
         (dict(max_candidates=-1), 'max_candidates must be positive'),
+        (dict(nms_iou_thr=None), 'test_cfg.nms_iou_thr must be a number'),
         (dict(score_threshold=0.3), 'score_threshold'),
     ],
 )
@@ -338,6 +339,9 @@ def test_activation_checkpointing(make_tiny_model) -> None:
     ('changes', 'error'),
     [
         (dict(bbox_head=dict(embed_dims=32)), "'bbox_head': 32"),
+        (dict(num_queries=0), 'num_queries must be positive, got 0'),
+        (dict(decoder=dict(num_persons=-1)), 'num_persons must be positive'),
+        (dict(train_cfg=dict(assigner={})), 'train_cfg must be empty, .*crit'),
         (dict(bbox_head=dict(num_classes=1)), 'num_classes .* 2, got 1'),
         (dict(bbox_head=dict(pose_lifter=dict(share=0.5))), 'needs box_rel'),
         (dict(bbox_head=dict(content_dropout=0.1)), 'needs box_relative'),

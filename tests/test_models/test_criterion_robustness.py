@@ -156,6 +156,14 @@ def test_pipeline_without_labels(model) -> None:
         model(images, samples, mode='loss')
 
 
+def test_pipeline_of_another_detector(model) -> None:
+    """``mmdet.PackDetInputs`` packs no fields of this project."""
+    inputs, samples = batch_of([persons_of(0)])
+    samples[0].ignored_instances = InstanceData()
+    with pytest.raises(ValueError, match='lack bboxes.*PackWholeBodyInputs'):
+        model(inputs, samples, mode='loss')
+
+
 def test_crowds_are_no_background(model) -> None:
     """Candidates in a crowd do not count, unless they are a known person."""
     inputs, samples = batch_of([persons_of(0), persons_of(1)])
@@ -291,12 +299,16 @@ def test_processes_average_to_the_whole_batch(
         assert 'loss_body_bbox' not in different
 
 
-def criterion_with(**weights) -> WholeBodyCriterion:
+def criterion_with(
+    match_costs=(), loss_cls=None, **weights
+) -> WholeBodyCriterion:
+    costs = {stage: [dict(type='ClassCost')] for stage in match_costs}
     return MODELS.build(
         dict(
             type='WholeBodyCriterion',
-            assigner=dict(type='BatchHungarianAssigner', match_costs={}),
+            assigner=dict(type='BatchHungarianAssigner', match_costs=costs),
             loss_weights=weights,
+            loss_cls=loss_cls,
         )
     )
 
@@ -306,6 +318,25 @@ def test_table_of_weights_is_checked() -> None:
         criterion_with(stage_2=dict(cls=1.0))
     with pytest.raises(ValueError, match=r"'d4'.*\['focal'\]"):
         criterion_with(d4=dict(focal=1.0))
+    with pytest.raises(ValueError, match="'d04' must be one of"):
+        criterion_with(d04=dict(cls=1.0))
+
+
+def test_stages_of_match_costs_are_checked() -> None:
+    with pytest.raises(ValueError, match="match_costs .*'whole_bodies'"):
+        criterion_with(['encoder', 'whole_bodies'])
+
+
+def test_class_loss_of_mmdet_is_a_sum() -> None:
+    focal = dict(type='mmdet.FocalLoss', use_sigmoid=True)
+    with pytest.raises(ValueError, match=r"loss_cls\.reduction.*'mean'"):
+        criterion_with(loss_cls=focal)
+    logits, target = torch.randn(5, 2), torch.eye(5, 2)
+    losses = [
+        criterion_with(loss_cls=loss).loss_cls(logits, target)
+        for loss in (None, dict(focal, reduction='sum'))
+    ]
+    torch.testing.assert_close(*losses)
 
 
 def test_a_weight_of_zero_is_not_computed(model, monkeypatch) -> None:
@@ -361,9 +392,10 @@ def test_a_loss_says_that_it_needs_joints(model) -> None:
     assert losses['loss_reach'] > 0
 
 
-def test_term_that_a_stage_lacks(model) -> None:
-    model.bbox_head.criterion.loss_weights['encoder']['lhand_bbox'] = 1.0
-    with pytest.raises(ValueError, match="'encoder' has no term 'lhand_bbox'"):
+@pytest.mark.parametrize('term', ['lhand_bbox', 'dn_cls'])
+def test_term_that_a_stage_lacks(term, model) -> None:
+    model.bbox_head.criterion.loss_weights['encoder'][term] = 1.0
+    with pytest.raises(ValueError, match=f"'encoder' has no term '{term}'"):
         step(model, [persons_of(1)])
 
 

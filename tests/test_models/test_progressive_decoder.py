@@ -226,6 +226,7 @@ def test_stages_count_layers() -> None:
         ([], 'single box token'),
         ([('body_refinement', 2)], 'single box token'),
         ([('body_localization', 0)], 'got 0'),
+        ([('body_localization', 1.5)], 'got 1.5'),
         ([('hands', 1)], "unknown layout 'hands'.*body_localization"),
         (
             [('body_localization', 1), ('whole_body', 1)]
@@ -239,3 +240,9 @@ def test_stages_that_make_no_sense(stages, error) -> None:
         read_stages(
             [dict(layout=name, num_layers=count) for name, count in stages]
         )
+
+
+def test_keys_of_stages_are_checked() -> None:
+    for stage in dict(layout='whole_body'), dict(layers=2, num_layers=2):
+        with pytest.raises(ValueError, match='must have layout and num_la'):
+            read_stages([stage])

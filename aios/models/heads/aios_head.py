@@ -68,14 +68,16 @@ class AiOSHead(BaseModule):
             keypoints a pose network detects; needs ``box_relative``.  Not in
             the paper.
         criterion: Config of the losses; only needed for training.
-        train_cfg: Unused; set by the detector.
+        train_cfg: Set by MMDetection's detectors; must be empty, because
+            ``criterion`` has the options of training.
         test_cfg: See :class:`~aios.models.heads.DecodingConfig`.
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
         ValueError: If there is no class for persons, the last stage predicts
             no SMPL-X parameters, a stage is unknown, an option needs another
-            one, or a value of ``test_cfg`` is out of range.
+            one, ``train_cfg`` is not empty, or a value of ``test_cfg`` is
+            out of range.
         TypeError: If ``test_cfg`` has an unknown key.
     """
 
@@ -103,6 +105,11 @@ class AiOSHead(BaseModule):
                 f'{num_classes}: class {PERSON_LABEL} is person, class 0 is '
                 'never a target'
             )
+        if train_cfg:
+            raise ValueError(
+                f'train_cfg must be empty, got {train_cfg}; assigner and '
+                'losses are set in bbox_head.criterion'
+            )
         for name, value in (
             ('pose_lifter', pose_lifter),
             ('content_dropout', content_dropout),
@@ -120,7 +127,6 @@ class AiOSHead(BaseModule):
         for name in hands_and_face_stages:
             check_choice('hands_and_face_stages', name, tuple(SMPLX_FEATURES))
         self.hands_and_face_stages = tuple(hands_and_face_stages)
-        self.train_cfg = train_cfg
         self.test_cfg = test_cfg
         DecodingConfig.read(test_cfg)  # validates before training
         self.body_model_cfg = body_model or dict(type='SMPLXLayer')

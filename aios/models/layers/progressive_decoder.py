@@ -137,6 +137,10 @@ class ProgressiveDecoder(BaseModule):
             disable, as published.
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
+    Raises:
+        ValueError: If ``stages`` are invalid or ``num_persons`` is not
+            positive.
+
     Attributes:
         stages: The stages.
         num_layers: Number of layers of all stages.
@@ -155,6 +159,10 @@ class ProgressiveDecoder(BaseModule):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if num_persons < 1:
+            raise ValueError(
+                f'num_persons must be positive, got {num_persons}'
+            )
         self.num_cp = num_cp
         self.keep_overlapping = keep_overlapping
         self.nms_iou_thr = nms_iou_thr

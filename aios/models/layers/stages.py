@@ -38,21 +38,25 @@ def read_stages(stages: Sequence[dict[str, Any]]) -> tuple[Stage, ...]:
             :data:`aios.structures.TOKEN_LAYOUTS`, and ``num_layers``.
 
     Raises:
-        ValueError: If a layout is unknown, a stage has no layer, the first
-            stage does not consist of a single box token, or a stage drops
-            tokens of the one before.
+        ValueError: If a stage has other keys, a layout is unknown, a stage
+            has no layer, the first stage does not consist of a single box
+            token, or a stage drops tokens of the one before.
     """
     result: list[Stage] = []
     for stage in stages:
-        name, num_layers = stage['layout'], int(stage['num_layers'])
+        if sorted(stage) != ['layout', 'num_layers']:
+            raise ValueError(
+                f'a stage must have layout and num_layers, got {stage}'
+            )
+        name, num_layers = stage['layout'], stage['num_layers']
         if name not in TOKEN_LAYOUTS:
             raise ValueError(
                 f'unknown layout {name!r}, must be one of '
                 f'{tuple(TOKEN_LAYOUTS)}'
             )
-        if num_layers < 1:
+        if not isinstance(num_layers, int) or num_layers < 1:
             raise ValueError(
-                f'stage {name!r}: num_layers must be positive, got '
+                f'stage {name!r}: num_layers must be a positive integer, got '
                 f'{num_layers}'
             )
         layout = TOKEN_LAYOUTS[name]

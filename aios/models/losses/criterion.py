@@ -28,12 +28,14 @@ from aios.models.heads.outputs import (
 from aios.models.task_modules import Candidates, Matches, PersonTargets
 from aios.registry import MODELS, TASK_UTILS
 from aios.structures import BODY_LOCALIZATION, TOKEN_LAYOUTS
+from aios.utils.choices import check_choice
 from aios.utils.tensors import at_least_float32, tensor_like
 
 from .ignored import ignored_regions, mostly_inside
 from .person_loss import AvgFactor, PersonLoss, PersonPredictions
 
 _ENCODER = 'encoder'
+_LAYER = re.compile(r'd(0|[1-9]\d*)')
 _PERSON_LOSSES: Mapping[str, dict[str, Any]] = {
     'boxes': dict(type='PartBoxLoss'),
     'keypoints': dict(type='PartKeypointLoss'),
@@ -116,7 +118,9 @@ class WholeBodyCriterion(BaseModule):
         loss_weights: Stage (``encoder`` or the name of a token layout) to
             the weight of each term.  Absent and zero terms are not
             computed.  The key ``d<i>`` changes weights of layer ``i`` only.
-        loss_cls: Config of the classification loss, term ``cls``.
+        loss_cls: Config of the classification loss, term ``cls``: a module
+            from logits ``(..., C)`` and targets 0/1 of the same shape to the
+            sum of the loss; a loss of MMDetection has ``reduction='sum'``.
         person_losses: Configs of the losses of matched persons, by any name;
             merged into the default, which has all of this package.
         loss_denoising: Config of the loss of denoising queries.
@@ -129,8 +133,9 @@ class WholeBodyCriterion(BaseModule):
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
 
     Raises:
-        ValueError: If ``loss_weights`` name an unknown output or term; a
-            layer that the decoder lacks is found in the first step.
+        ValueError: If ``loss_weights`` or ``match_costs`` name an unknown
+            output or term, or ``loss_cls`` is a mean; a layer that the
+            decoder lacks is found in the first step.
     """
 
     def __init__(
@@ -147,6 +152,8 @@ class WholeBodyCriterion(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.assigner = TASK_UTILS.build(assigner)
         self.loss_cls = MODELS.build(loss_cls or dict(type='SigmoidFocalLoss'))
+        reduction = getattr(self.loss_cls, 'reduction', 'sum')
+        check_choice('loss_cls.reduction', reduction, ('sum',))
         losses = dict(_PERSON_LOSSES, **(person_losses or {}))
         self.person_losses = ModuleDict(
             {name: MODELS.build(config) for name, config in losses.items()}
@@ -159,7 +166,7 @@ class WholeBodyCriterion(BaseModule):
         self.loss_weights = {
             output: dict(weights) for output, weights in loss_weights.items()
         }
-        self._check_weights()
+        self._check_names()
 
     @property
     def terms(self) -> tuple[str, ...]:
@@ -173,11 +180,13 @@ class WholeBodyCriterion(BaseModule):
     def _losses(self) -> list[PersonLoss]:
         return list(self.person_losses.values())
 
-    def _check_weights(self) -> None:
+    def _check_names(self) -> None:
         stages = (_ENCODER, *TOKEN_LAYOUTS)
+        for stage in getattr(self.assigner, 'match_costs', ()):
+            check_choice('stages in match_costs', stage, stages)
         terms = set(self.terms)
         for output, weights in self.loss_weights.items():
-            if output not in stages and not re.fullmatch(r'd\d+', output):
+            if output not in stages and not _LAYER.fullmatch(output):
                 raise ValueError(
                     f'loss_weights: {output!r} must be one of {stages} or '
                     "'d<layer>'"
@@ -409,8 +418,8 @@ def _weighted(
     losses = {}
     for term, weight in output.weights.items():
         if term not in totals:
-            if term.startswith('dn_'):  # without denoising queries
-                continue
+            if term.startswith('dn_') and output.stage != _ENCODER:
+                continue  # without denoising queries
             raise ValueError(
                 f'loss_weights: stage {output.stage!r} has no term {term!r}'
             )

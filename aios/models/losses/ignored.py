@@ -29,11 +29,20 @@ def ignored_regions(
     Returns:
         ``(q, 4)`` xyxy of each image, fractions of its width and height;
         None if the batch has no regions.
+
+    Raises:
+        ValueError: If a sample was packed for another detector.
     """
     regions = []
     for sample in samples:
         boxes = like.new_zeros((0, 4))
         if 'ignored_instances' in sample:
+            if 'bboxes' not in sample.ignored_instances:
+                raise ValueError(
+                    f'{sample.get("img_path", "a sample")}: ignored_instances '
+                    'lack bboxes; the pipeline must end with '
+                    'PackWholeBodyInputs'
+                )
             height, width = sample.img_shape[:2]
             size = tensor_like((width, height, width, height), like)
             boxes = sample.ignored_instances.bboxes.to(like) / size
