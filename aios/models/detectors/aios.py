@@ -56,8 +56,7 @@ class AiOS(DetectionTransformer):
         num_queries: Number of candidates the encoder proposes.
         num_feature_levels: Number of outputs of the neck.
         dn_cfg: Config of the denoising queries; ``None`` trains without.
-        train_cfg: Must be empty; ``bbox_head.criterion`` has the options of
-            training.
+        train_cfg: Must be empty; see ``criterion`` of the head.
         test_cfg: See :class:`aios.models.heads.DecodingConfig`.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization, see :class:`mmengine.model.BaseModule`.
@@ -84,10 +83,7 @@ class AiOS(DetectionTransformer):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if num_queries < 1:
-            raise ValueError(
-                f'num_queries must be positive, got {num_queries}'
-            )
+        model_checks.check_positive(num_queries=num_queries)
         self.num_feature_levels = num_feature_levels
         # MMDetection builds the head in its own scope.
         bbox_head = dict(
@@ -482,9 +478,8 @@ class AiOS(DetectionTransformer):
         """
         max_candidates = None
         if not self.training:
-            test_cfg = self.bbox_head.test_cfg or {}
-            test_cfg = vars(decoding) if decoding else test_cfg
-            max_candidates = test_cfg.get('max_candidates')
+            test_cfg = vars(decoding) if decoding else self.bbox_head.test_cfg
+            max_candidates = (test_cfg or {}).get('max_candidates')
         states = self.decoder(
             query=query,
             reference_boxes=reference_boxes,

@@ -10,6 +10,13 @@ from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor, nn
 
 
+def check_positive(**numbers: int) -> None:
+    """Raise ``ValueError`` if a number, by name, is not positive."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f'{name} must be positive, got {number}')
+
+
 def check_widths(**widths: int) -> None:
     """Raise ``ValueError`` if parts, by name, have different widths."""
     if len(set(widths.values())) > 1:
