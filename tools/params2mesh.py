@@ -165,13 +165,17 @@ def read(args: argparse.Namespace) -> SequenceResult:
     if persons.has_parameters:
         persons = replace(persons, body_model=str(model_path))
     for remark in remarks:
-        print(f'note: {remark}', file=sys.stderr)
+        _note(remark)
     if args.track:
         tracker = Tracker()
         persons = SequenceResult.from_frames(
             map(tracker.track, persons.frames()), **persons.metadata
         )
     return persons
+
+
+def _note(text: str) -> None:
+    print(f'note: {text}', file=sys.stderr)
 
 
 def check_reading_options(args: argparse.Namespace) -> None:
@@ -213,10 +217,9 @@ def check_format_options(
                     f'{flag} is for {_names(users)}, not for {args.format}'
                 )
         elif flag == '--fps' and given and not args.program and persons.fps:
-            print(
-                'note: --fps applies to images; these results have '
-                f'{persons.fps:g} frames per second',
-                file=sys.stderr,
+            _note(
+                '--fps applies to images; these results have '
+                f'{persons.fps:g} frames per second'
             )
 
 
@@ -260,10 +263,7 @@ def load(path: Path) -> SequenceResult:
     from aios.apis.store import load_partial
 
     persons = load_partial(path)
-    print(
-        f'note: {path} is not complete, it has {persons.num_frames} frames',
-        file=sys.stderr,
-    )
+    _note(f'{path} is not complete, it has {persons.num_frames} frames')
     return persons
 
 
@@ -380,7 +380,7 @@ def on_floor(
         known = layer() if persons.has_parameters else None
         persons, report = ground_sequence(persons, known, heights=singles)
     except GroundError as error:
-        print(f'note: not put on the floor: {error}', file=sys.stderr)
+        _note(f'not put on the floor: {error}')
     else:
         print(summarize(report))
         heights = {None: heights[None]} if None in heights else {}
@@ -425,7 +425,7 @@ def _target(exporter: Exporter, args: argparse.Namespace) -> Path:
             )
         return args.out or source.with_name(stem + exporter.suffix)
     folder = args.out or source.with_name(f'{stem}_{exporter.name}')
-    if folder.suffix == exporter.suffix:
+    if folder.suffix == exporter.suffix or folder.is_file():
         raise ValueError(
             f'--out is a folder for {exporter.name}, got the name of a file, '
             f'{folder}'
@@ -440,10 +440,8 @@ def report_others(paths: Sequence[Path]) -> None:
     kind, folders = f'*person*{paths[0].suffix}', {p.parent for p in paths}
     found = {path for folder in folders for path in folder.glob(kind)}
     if others := sorted(found - {*paths}):
-        print(
-            f'note: {len(others)} other files were not replaced, such as '
-            f'{others[0]}',
-            file=sys.stderr,
+        _note(
+            f'{len(others)} other files were not replaced, such as {others[0]}'
         )
 
 
@@ -451,11 +449,9 @@ def _layer(
     persons: SequenceResult, args: argparse.Namespace
 ) -> NumpySMPLXLayer:
     if args.model_path is None and persons.body_model not in ('', 'free'):
-        print(
-            'note: the results were made with the body model '
-            f'{persons.body_model!r}, but the free body is used; set '
-            '--model-path',
-            file=sys.stderr,
+        _note(
+            f'the results were made with the body model {persons.body_model!r}'
+            ', but the free body is used; set --model-path'
         )
     return NumpySMPLXLayer(args.model_path or 'free', persons.gender)
 
@@ -472,6 +468,9 @@ def main(argv: list[str] | None = None) -> None:
         if args.params.is_dir():
             args.params = args.params / 'params.npz'
     check_format_options(args, persons)
+    if not len(persons):  # no error, as a loop over videos goes on
+        _note(f'{args.params} contains no person, so nothing is written')
+        return
     layer = cache(partial(_layer, persons, args))
     settle = on_floor if args.ground else with_heights
     persons = settle(persons, known_heights(args.height), layer)

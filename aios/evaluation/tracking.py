@@ -126,7 +126,7 @@ def _read_posetrack(text: str) -> Track:
             continue
         try:
             box = np.reshape(np.asarray(person['bbox'], np.float64), 4)
-            entry = int(person['track_id']), box.tolist()
+            entry = _whole(person['track_id']), box.tolist()
             rows[frames[person['image_id']]].append(entry)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -138,6 +138,13 @@ def _read_posetrack(text: str) -> Track:
     return track
 
 
+def _whole(value: float) -> int:
+    """The integer; JSON of some programs has 3.0."""
+    if not float(value).is_integer():
+        raise ValueError(f'{value} is not an integer')
+    return int(value)
+
+
 def _read_mot(text: str, predicted: bool) -> Track:
     rows: dict[int, list] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -145,12 +152,12 @@ def _read_mot(text: str, predicted: bool) -> Track:
             continue
         try:
             values = [float(value) for value in line.replace(',', ' ').split()]
-            frame, identity = int(values[0]), int(values[1])
+            frame, identity = map(_whole, values[:2])
             x, y, width, height = values[2:6]
-        except (IndexError, OverflowError, ValueError):
+        except ValueError:
             raise ValueError(
-                f'line {number} must be numbers: frame, id, left, top, width, '
-                f'height and more, got {line[:60]!r}'
+                f'line {number} must be numbers: frame, id (integers), left, '
+                f'top, width, height and more, got {line[:60]!r}'
             ) from None
         entries = rows.setdefault(frame, [])
         if predicted or len(values) < 7 or values[6] != 0:

@@ -73,6 +73,7 @@ class _Motion:
         parameters: ``(T, ...)`` arguments of SMPL-X, z up.
         is_smplx: Whether shapes are those of SMPL-X.
         has_floor: Whether the floor is at z = 0.
+        is_shortened: Whether shape coefficients after the tenth are dropped.
     """
 
     first: int
@@ -82,6 +83,7 @@ class _Motion:
     parameters: dict[str, np.ndarray]
     is_smplx: bool
     has_floor: bool
+    is_shortened: bool
 
     @property
     def frames(self) -> np.ndarray:
@@ -120,6 +122,8 @@ class AMASSImporter(Importer):
             )
         if not all(motion.is_smplx for motion in motions):
             remarks.append('shapes are not those of SMPL-X and are dropped')
+        if any(motion.is_shortened for motion in motions):
+            remarks.append('only the first ten shape coefficients are kept')
         return _sequence(path.name, motions, poser), remarks
 
 
@@ -143,25 +147,26 @@ def _load(path: Path, poser: BodyPoser, options: ReadingOptions) -> _Motion:
     }
     kind = _text(arrays, 'surface_model_type', 'smplx')
     is_smplx = size != _SMPLH and kind.startswith('smplx')
-    betas = np.zeros(10)
+    shape = np.zeros(10)
     if 'betas' in arrays and is_smplx:
-        betas = ten_coefficients(arrays.array('betas', (-1,)))
+        shape = arrays.array('betas', (-1,))
+    betas = ten_coefficients(shape)
     parameters['betas'] = np.tile(betas, (count, 1))
     if 'expression' in arrays:
         values = arrays.array('expression', (count, -1))
         parameters['expression'] = np.stack([*map(ten_coefficients, values)])
     gender = _gender(arrays)
-    shape = {'betas': betas[None]}
-    pelvis = poser(shape, gender, return_vertices=False).joints[0, 0]
+    rest = poser({'betas': betas[None]}, gender, return_vertices=False)
     return _Motion(
         first=_first_frame(arrays, count),
         rate=_rate(arrays, options),
         gender=gender,
-        pelvis=trans + pelvis,
+        pelvis=trans + rest.joints[0, 0],
         parameters=parameters,
         is_smplx=is_smplx,
         # Releases of AMASS do not say so, but have one.
         has_floor=bool(arrays.get('has_floor', True)),
+        is_shortened=bool(shape[10:].any()),
     )
 
 

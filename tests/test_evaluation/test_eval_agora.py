@@ -209,6 +209,8 @@ def test_errors(run, submission, tmp_path, toy):
         run(toy.folder.parent / 'nothing.zip')
     with pytest.raises(SystemExit, match=r'error: .*_withjv'):
         run(submission, gt=tmp_path)
+    with pytest.raises(SystemExit, match='a single data frame; allowed are'):
+        run(submission, gt=next(toy.folder.glob('**/*.pkl')))
     broken = tmp_path / 'broken'
     shutil.copytree(submission / 'predictions', broken)
     content = load_pickle(broken / f'{NAMES[0]}_personId_0.pkl')

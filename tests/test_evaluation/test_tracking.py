@@ -212,6 +212,8 @@ def test_ignored_regions(tmp_path, evaluate):
     [
         ('a.txt', '1,1,0,0,5,5\n1,2,0,0,5\n', "line 2 .*'1,2,0,0,5'"),
         ('a.txt', '1,x,0,0,5,5\n', 'line 1 must be numbers: frame, id'),
+        ('a.txt', '1,1.5,0,0,5,5\n', r'line 1 .* id \(integers\).*1\.5'),
+        ('a.txt', 'inf,1,0,0,5,5\n', 'line 1 must be numbers: frame, id'),
         ('a.txt', '1,1,0,0,5,5,1\n1,1,0,0,5,5,1', 'frame 1: id 1 occurs'),
         ('a.txt', '1,1,0,0,5,nan,1', 'frame 1: box is not finite'),
         ('a.json', '{"images": []}', "KeyError: 'annotations'"),

@@ -46,7 +46,7 @@ def test_there_and_back(motion, read, layer: SMPLXLayer, tmp_path) -> None:
     np.savez(tmp_path / 'walk.npz', **motion)
     persons, remarks = read('amass', tmp_path / 'walk.npz')
     assert (persons.fps, persons.gender) == (60, 'female')
-    assert len(remarks) == 1
+    assert len(remarks) == 2
     write_amass(persons, layer, tmp_path / 'again.npz', 0)
     again = np.load(tmp_path / 'again.npz')
     np.testing.assert_allclose(again['poses'], motion['poses'], atol=1e-5)
@@ -65,7 +65,9 @@ def test_own_files_say_whether_they_have_a_floor(
     np.savez(tmp_path / 'walk.npz', **motion)
     persons, remarks = read('amass', tmp_path / 'walk.npz')
     assert persons.floor is not None
-    assert remarks == ['the camera is virtual; the floor is z = 0 of the file']
+    assert remarks[0] == (
+        'the camera is virtual; the floor is z = 0 of the file'
+    )
     write_amass(replace(persons, floor=floor), layer, tmp_path / 'own.npz', 0)
     again, remarks = read('amass', tmp_path / 'own.npz')
     assert (again.floor is None) == (floor is None)
@@ -119,6 +121,14 @@ def test_shapes_of_another_model(motion, save) -> None:
     assert own.betas.any()
     other, remarks = save(motion, surface_model_type=b'smplh')
     assert not other.betas.any() and 'not those of SMPL-X' in remarks[1]
+
+
+def test_more_shape_coefficients(motion, save) -> None:
+    persons, remarks = save(motion | {'betas': np.arange(16.0)})
+    np.testing.assert_array_equal(persons.betas[0], np.arange(10.0))
+    assert 'only the first ten shape' in remarks[1]
+    _, remarks = save(motion | {'betas': np.r_[np.arange(10.0), np.zeros(6)]})
+    assert len(remarks) == 1
 
 
 def test_more_expression_coefficients(motion, save) -> None:

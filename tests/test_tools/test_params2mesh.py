@@ -120,9 +120,18 @@ def test_out_and_frames(params: Path, tmp_path: Path) -> None:
     assert [p['image_id'] for p in document['annotations']] == [0, 0, 1]
 
 
+def test_results_without_persons(params: Path, capsys) -> None:
+    frame = FrameResult('0', 0, 0.0, np.eye(3), (64, 48), complete_instances())
+    SequenceResult.from_frames([frame]).save(params, overwrite=True)
+    main([str(params), '--format', 'glb'])
+    assert 'contains no person' in capsys.readouterr().err
+    assert [p.name for p in params.parent.iterdir()] == ['params.npz']
+
+
 @pytest.mark.parametrize(
     'options, message',
     [
+        (['--format', 'bvh', '--out', __file__], '--out is a folder for bvh'),
         (['--ids', '5'], r'no person 5, ids are \[1, 2\]'),
         (['--frames', '7'], r'--frames: 7 is not in 0\.\.2'),
         (['--frames', 'all'], "like 3,5,8 or 0:100:10, got 'all'"),

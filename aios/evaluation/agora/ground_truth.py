@@ -144,6 +144,12 @@ class AGORAGroundTruth:
         return images
 
     def _read_file(self) -> dict[str, tuple[str, AGORAImage]]:
+        if self.path.suffix == '.pkl':
+            raise ValueError(
+                f'{self.path}: a single data frame; allowed are the folder '
+                'of the data frames *_withjv.pkl, and the .npz file of '
+                'tools/dataset_converters/agora_ground_truth.py'
+            )
         lacking = {'paths', 'rows', *_TABLE} - set(list_npz(self.path))
         if lacking:
             raise ValueError(
