@@ -535,6 +535,27 @@ def test_size_mismatch(tmp_path):
         LoadHumanAnnotations(rescale_if_mismatch=True)(turned)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'message'),
+    [
+        ('gender', None, "lack 'gender'.*GT_FIELDS"),
+        ('keypoints', np.zeros((1, 17, 2)), r'\(1, 137, 2\), got \(1, 17, 2'),
+        ('labels', np.zeros(1), r'at least 1, the class person, got \[0'),
+        ('bboxes', [[30, 40, 10, 20]], r'x0, y0, x1, y1, got \[30, 40, 10'),
+    ],
+)
+def test_labels_of_other_datasets_are_checked(name, value, message):
+    arrays = labels([(40, 60)])
+    if value is None:
+        del arrays[name]
+    else:
+        arrays[name] = value
+    size = dict(height=HEIGHT, width=WIDTH)
+    results = dict(img_path='a.png', instances_arrays=arrays, **size)
+    with pytest.raises(ValueError, match=rf'a\.png.*{message}'):
+        LoadHumanAnnotations()(results)
+
+
 def test_unreadable_images_are_named(tmp_path):
     empty, text = tmp_path / 'empty.png', tmp_path / 'text.jpg'
     empty.write_bytes(b'')

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from gt_fields import ground_truth, image_sample
@@ -15,7 +18,6 @@ from script_loader import page_blocks
 from torch import Tensor
 
 from aios.datasets.pipeline import build_pipeline
-from aios.datasets.transforms import PackWholeBodyInputs
 from aios.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -82,15 +84,26 @@ def test_loss(pages) -> None:
     losses['loss_shape_prior'].backward()
 
 
-def test_datasets(pages) -> None:
+def test_datasets(pages, tmp_path) -> None:
     assert DATASETS.get('MyDataset') is not None
-    loaders = [
-        s['train_dataloader']
+    listed, wrapped = (
+        s['train_dataloader']['dataset']
         for s in pages['dataset']
         if 'train_dataloader' in s
-    ]
-    assert len(loaders) == 2
-    for loader in loaders:
-        assert DATASETS.get(loader['dataset']['type']) is not None
-    *_, last = build_pipeline(loaders[0]['dataset']['pipeline'])
-    assert isinstance(last, PackWholeBodyInputs)
+    )
+    assert DATASETS.get(wrapped['type']) is not None
+    (one,) = listed['datasets']
+    assert DATASETS.get(one['type']) is not None
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((60, 80, 3), np.uint8))
+    image = dict(file='a.png', height=60, width=80, boxes=[[9, 9, 40, 50]])
+    (tmp_path / 'boxes.json').write_text(json.dumps([image]))
+    kind = dict(type='BoxDataset', ann_file='boxes.json')
+    data_root, pipeline = str(tmp_path), build_pipeline(one['pipeline'])
+    sample = DATASETS.build(
+        dict(kind, data_root=data_root, pipeline=pipeline)
+    )[0]['data_samples']
+    sample.set_metainfo(dict(batch_input_shape=sample.img_shape))
+    images = torch.randn(1, 3, *sample.img_shape)
+    losses = build({}).train()(images, [sample], mode='loss')
+    assert losses['loss_body_bbox'] > 0
+    assert losses['loss_smplx_pose_body'] == 0

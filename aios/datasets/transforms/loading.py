@@ -9,6 +9,7 @@ import numpy as np
 from mmengine import fileio
 
 from aios.registry import TRANSFORMS
+from aios.structures import GT_FIELDS, PERSON_LABEL
 from aios.utils.images import decode_image
 
 from .base import Transform
@@ -112,13 +113,18 @@ class LoadHumanAnnotations(Transform):
         record of the geometry is initialized.
 
         Raises:
-            ValueError: If the sizes of image and annotation differ.
+            ValueError: If the sizes of image and annotation differ, or a
+                field of the labels is missing or wrong.
         """
         if 'instances_arrays' not in results:
             start_record(results)
             return results
         results = _PersonRecord(results)
-        results['gt_persons'] = dict(results['instances_arrays'])
+        results['gt_persons'] = {
+            name: np.asarray(values)
+            for name, values in results['instances_arrays'].items()
+        }
+        _check_labels(results)
         start_record(results)
         annotated = (results['height'], results['width'])
         decoded = tuple(results.get('img_shape', annotated))
@@ -148,6 +154,37 @@ class LoadHumanAnnotations(Transform):
         raise ValueError(
             f'{results["img_path"]} has height, width {decoded}, but its '
             f'annotation {annotated} ({_place(results)}); {advice}'
+        )
+
+
+def _check_labels(results: dict) -> None:
+    """Check the labels, which a dataset of another project may provide."""
+    persons = results['gt_persons']
+    where = f'{results.get("img_path", "an image")} ({_place(results)})'
+    count = len(persons.get('labels', ()))
+    for name, field in GT_FIELDS.items():
+        if name not in persons:
+            raise ValueError(
+                f'{where}: instances_arrays lack {name!r}; they must have all '
+                'fields of aios.structures.GT_FIELDS'
+            )
+        shape = count, *field.shape
+        if persons[name].shape != shape:
+            raise ValueError(
+                f'{where}: {name} must have shape {shape}, got '
+                f'{persons[name].shape}'
+            )
+    labels, boxes = persons['labels'], persons['bboxes']
+    if (labels < PERSON_LABEL).any():
+        raise ValueError(
+            f'{where}: labels must be at least {PERSON_LABEL}, the class '
+            f'person, got {labels.tolist()}'
+        )
+    inverted = (boxes[:, 2:] < boxes[:, :2]).any(1)
+    if inverted.any():
+        raise ValueError(
+            f'{where}: bboxes must be x0, y0, x1, y1, got '
+            f'{boxes[inverted.argmax()].tolist()}'
         )
 
 
