@@ -15,7 +15,10 @@ from .camera_motion import CameraMotion
 
 
 def ground_file(
-    path: Path, body_model: BodyModel, motion: CameraMotion | None = None
+    path: Path,
+    body_model: BodyModel,
+    motion: CameraMotion | None = None,
+    cuts: str = '',
 ) -> str:
     """Ground the persons of a file, which is replaced.
 
@@ -26,6 +29,8 @@ def ground_file(
         path: ``params.npz``.
         body_model: Body model of the results.
         motion: Motion of the camera; a moving camera has no static floor.
+        cuts: :func:`~aios.apis.post_processing.describe_cuts`; each shot has
+            its own floor.
 
     Returns:
         A note for the user.
@@ -33,6 +38,10 @@ def ground_file(
     persons = SequenceResult.load(path)
     report: dict[str, Any]
     try:
+        if cuts:
+            raise GroundError(
+                f'{cuts}; process the shots one by one (--start, --end)'
+            )
         if motion is not None and motion.moves:
             raise GroundError(
                 f'the camera must not move, but in {motion.share:.0%} of the '

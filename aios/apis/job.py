@@ -35,7 +35,13 @@ from .frames import safe_name
 from .gap_filling import fill_file
 from .grounding import ground_file
 from .outputs import Outputs
-from .post_processing import LOW_SCORE, PostProcessing, make_processing
+from .post_processing import (
+    PostProcessing,
+    describe_cuts,
+    make_processing,
+    make_tracker,
+    prediction_options,
+)
 from .record import prepare_folder, remove_record, source_folders
 from .sources import Frame, FrameSource
 from .store import ShardStore, merge_shards
@@ -220,6 +226,7 @@ class _Job:
         self.unread_before: list[str] = []
         self.notes: list[str] = []
         self.camera_motion: CameraMotion | None = None
+        self.tracker = make_tracker(self.inferencer.instance_filter.score_thr)
 
     def run(
         self, begin: int = 0, end: int | None = None, alone: bool = True
@@ -276,7 +283,7 @@ class _Job:
         if alone and self.processing.in_order:
             steps = make_processing(
                 self.processing,
-                self.inferencer.instance_filter.score_thr,
+                self.tracker,
                 self.source.fps or 25.0,
                 self.body_model,
             )
@@ -363,9 +370,13 @@ class _Job:
         if final.paths:
             frames, _ = merge_shards(final.paths, self._target, True)
         if frames:
+            shots = ''
+            if self.tracker.cuts and self.source.is_sequence:
+                shots = describe_cuts(self.tracker.cuts)
+                self.notes.append(f'{shots}; persons get new ids there')
             if self.processing.ground:
                 note = ground_file(
-                    self._target, self.body_model, self.camera_motion
+                    self._target, self.body_model, self.camera_motion, shots
                 )
                 self.notes.append(note)
             if gap := self.processing.fill_gaps:
@@ -465,16 +476,6 @@ class _Job:
                 'files may be that of several persons; use --track '
                 '(track=True)'
             )
-
-
-def prediction_options(
-    inferencer: Inferencer, processing: PostProcessing
-) -> dict[str, Any]:
-    """Options of ``predict`` of an inferencer that post-processing needs."""
-    if not processing.in_order:
-        return {}
-    lowest = min(inferencer.instance_filter.score_thr, LOW_SCORE)
-    return {'score_thr': lowest}
 
 
 def _fingerprint(

@@ -26,9 +26,13 @@ from .cli import (
 )
 from .consumer import write_frame
 from .exit_codes import run
-from .job import Inferencer, Summary, prediction_options, run_inference
+from .job import Inferencer, Summary, run_inference
 from .live_views import VIEWS
-from .post_processing import PostProcessing
+from .post_processing import (
+    PostProcessing,
+    make_tracker,
+    prediction_options,
+)
 from .post_processing import make_processing as make_steps
 from .senders import make_sender
 from .sources import CameraSource, Frame
@@ -121,7 +125,7 @@ def _watch(
     poser = BodyPoser(inferencer.body_model)
     steps = make_steps(
         processing,
-        inferencer.instance_filter.score_thr,
+        make_tracker(inferencer.instance_filter.score_thr),
         camera.fps,
         inferencer.body_model,
     )

@@ -6,17 +6,21 @@ Steps are online: a frame in, a frame out, constant memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aios.results import FrameResult
 from aios.tracking import LargestPerson, OneEuroSmoother, Tracker
 
+from .frame_inferencer import FrameInferencer
+
 FrameTransform = Callable[[FrameResult], FrameResult]
 
 LOW_SCORE = 0.1
 """Lowest score at which an existing track is continued."""
+
+_MAX_SHOWN = 10  # cuts
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,56 @@ class PostProcessing:
         return self.ground or self.fill_gaps > 0
 
 
+def make_tracker(score_thr: float) -> Tracker:
+    """Make a tracker of persons down to :data:`LOW_SCORE`.
+
+    Args:
+        score_thr: Lowest score at which a track begins.
+    """
+    return Tracker(score_thr, min(score_thr, LOW_SCORE))
+
+
 def make_processing(
-    options: PostProcessing, score_thr: float, fps: float, body_model: Any
+    options: PostProcessing, tracker: Tracker, fps: float, body_model: Any
 ) -> list[FrameTransform]:
     """Make the steps of post-processing, in order.
 
     Args:
         options: Selects the steps.
-        score_thr: Lowest score at which a track begins.
+        tracker: See :func:`make_tracker`.
         fps: Frames per second.
         body_model: The SMPL-X layer of the results.
     """
     steps: list[FrameTransform] = []
     if not options.in_order:
         return steps
-    tracker = Tracker(score_thr, min(score_thr, LOW_SCORE))
     steps.append(tracker.track)
     if options.largest_person:
-        steps.append(LargestPerson())
+        steps.append(LargestPerson(tracker=tracker))
     if options.smooth:
         # Bodies are posed once, after all steps.
         steps.append(OneEuroSmoother(fps, body_model).parameters)
     return steps
+
+
+def describe_cuts(cuts: Sequence[int]) -> str:
+    """Describe the cuts of a video.
+
+    Args:
+        cuts: See :class:`~aios.tracking.Tracker`; at least one.
+    """
+    shown = ', '.join(map(str, cuts[:_MAX_SHOWN]))
+    more = len(cuts) - _MAX_SHOWN
+    return f'the video is cut at frame {shown}' + (
+        f' and {more} more' if more > 0 else ''
+    )
+
+
+def prediction_options(
+    inferencer: FrameInferencer, processing: PostProcessing
+) -> dict[str, Any]:
+    """Options of ``predict`` of an inferencer that post-processing needs."""
+    if not processing.in_order:
+        return {}
+    lowest = min(inferencer.instance_filter.score_thr, LOW_SCORE)
+    return {'score_thr': lowest}

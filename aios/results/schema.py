@@ -69,8 +69,8 @@ Their results hold joints and vertices; the parameters are zero.
 """
 
 
-APPEARANCE_SHAPE = (2, 64)
-"""Number of body parts, and of bins of a color histogram."""
+APPEARANCE_SHAPE = (3, 64)
+"""Color histograms of two body parts, and a gray image of the frame."""
 
 
 def _person_fields() -> dict[str, Field]:
@@ -90,7 +90,7 @@ def _person_fields() -> dict[str, Field]:
     fields['vertices'] = Field((-1, 3), _REAL, 'm, camera axes', True)
     fields['keypoints'] = Field((17, 2), _REAL, 'COCO order, px', True)
     fields['appearance'] = Field(
-        APPEARANCE_SHAPE, _REAL, 'colors of torso and thighs', True
+        APPEARANCE_SHAPE, _REAL, 'colors of torso and thighs, scene', True
     )
     return fields
 

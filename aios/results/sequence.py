@@ -81,7 +81,7 @@ class SequenceResult:
         focal_std: ``(F,)``; None for NaN.
         vertices: ``(N, V, 3)`` with the translation, or None.
         keypoints: ``(N, 17, 2)``, or None.
-        appearance: ``(N, 2, 64)``, or None; see
+        appearance: ``(N, 3, 64)``, or None; see
             :func:`aios.tracking.with_appearance`.
         floor: ``(4,)``, or None if unknown: unit vector against gravity and
             height of the camera in meters, so that ``floor[:3] @ x +

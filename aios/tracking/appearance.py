@@ -1,23 +1,29 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Appearance of persons: color histograms of torso and thighs.
+"""Appearance of persons and of the scene around them.
 
-The joints tell where torso and thighs are.  The histograms distinguish persons
-whose boxes coincide, and persons who reappear after an occlusion.
+Color histograms of torso and thighs, which the joints locate, distinguish
+persons whose boxes coincide, and persons who reappear after an occlusion.  A
+tiny gray image of the whole frame tells whether the video was cut.
 
 Symbols: ``M`` tracks, ``n`` persons of a frame, ``P`` = 2 parts, ``B`` = 64
-bins, four of each of blue, green and red.
+bins, four of each of blue, green and red, and as many pixels of the tiny
+image.
 """
 
 from __future__ import annotations
 
 import itertools
 
+import cv2
 import numpy as np
 
 from aios.results import APPEARANCE_SHAPE, FrameResult
 from aios.structures import joint_mapping
 
-_PARTS, _BINS = APPEARANCE_SHAPE
+SCENE = APPEARANCE_SHAPE[0] - 1
+"""Row of the appearance with the tiny image."""
+
+_PARTS, _BINS = SCENE, APPEARANCE_SHAPE[1]
 _SIDE = round(_BINS ** (1 / 3))
 _BODY = joint_mapping('smplx_144', 'coco')
 _SHOULDERS, _HIPS, _KNEES = (_BODY[i : i + 2] for i in (5, 11, 13))
@@ -28,6 +34,8 @@ _DOWN = np.linspace(0.15, 0.85, 8)[:, None]
 _MIN_INSIDE = 0.25  # fraction of points inside the image
 _STD = 0.5  # of the distance of histograms
 _RATE = 0.2  # weight of the newest frame in the mean
+_SCENE_SIDE = 8  # of the tiny image, pixels
+_SAME_SCENE = 0.55  # largest median difference of tiny images of a shot
 
 
 def with_appearance(frame: FrameResult, image: np.ndarray) -> FrameResult:
@@ -38,18 +46,53 @@ def with_appearance(frame: FrameResult, image: np.ndarray) -> FrameResult:
         image: ``(H, W, 3)`` uint8 BGR; may be smaller than the original.
 
     Returns:
-        The frame with ``appearance`` ``(n, P, B)``: each part sums to 1, or is
-        0 where the part is outside the image or behind the camera.
+        The frame with ``appearance`` ``(n, P + 1, B)``: each part sums to 1,
+        or is 0 where it is outside the image or behind the camera. The last
+        row is :func:`scene_of`, the same for all persons.
     """
     joints = frame.instances['joints2d'].astype(np.float64)
     joints *= np.divide(image.shape[1::-1], frame.size)
     # Behind the camera pixels are mirrored, and may be inside the image.
     joints[frame.instances['joints3d'][..., 2] < 0] = np.nan
-    histograms = np.zeros((len(frame), _PARTS, _BINS))
+    appearance = np.zeros((len(frame), *APPEARANCE_SHAPE))
+    appearance[:, SCENE] = scene_of(image)
     for row, person in enumerate(joints):
         for part, points in enumerate((_torso(person), _thighs(person))):
-            histograms[row, part] = _histogram(image, points)
-    return frame.with_fields(appearance=histograms)
+            appearance[row, part] = _histogram(image, points)
+    return frame.with_fields(appearance=appearance)
+
+
+def scene_of(image: np.ndarray) -> np.ndarray:
+    """Tiny gray image of a frame, for :func:`is_cut`.
+
+    Args:
+        image: ``(H, W, 3)`` or ``(H, W)``.
+
+    Returns:
+        ``(B,)`` with a mean of 0 and a standard deviation of 1; 0 if the
+        image has one color.
+    """
+    tiny = cv2.resize(
+        image, (_SCENE_SIDE, _SCENE_SIDE), interpolation=cv2.INTER_AREA
+    )
+    gray = tiny.reshape(_BINS, -1).mean(-1)
+    gray -= gray.mean()
+    contrast = gray.std()
+    return gray / contrast if contrast > 1 else 0 * gray
+
+
+def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether two frames are from different shots of a video.
+
+    Most pixels of the tiny image change. They do not when persons pass in
+    front of the camera, when the camera moves or when the light changes.
+
+    Args:
+        before: :func:`scene_of` a frame.
+        after: That of a later frame.
+    """
+    known = before.any() and after.any()
+    return bool(known and np.median(np.abs(before - after)) > _SAME_SCENE)
 
 
 def _torso(joints: np.ndarray) -> np.ndarray:
@@ -91,13 +134,14 @@ def appearance_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     1943).
 
     Args:
-        a: ``(M, P, B)``.
-        b: ``(n, P, B)``.
+        a: ``(M, P + 1, B)``; the scene is ignored.
+        b: ``(n, P + 1, B)``.
 
     Returns:
         ``(M, n)`` in [0, 1]. Parts that are unknown for one of the two are
         ignored; pairs without a common part get 1.
     """
+    a, b = a[:, :_PARTS], b[:, :_PARTS]
     coefficient = np.sqrt(a[:, None] * b[None]).sum(-1)
     both = np.any(a, axis=-1)[:, None] & np.any(b, axis=-1)[None]
     distance = ((1 - coefficient) * both).sum(-1)
@@ -109,11 +153,11 @@ def mean_appearance(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Running mean.
 
     Args:
-        old: ``(P, B)`` mean so far.
-        new: ``(P, B)`` of the newest frame.
+        old: ``(P + 1, B)`` mean so far.
+        new: ``(P + 1, B)`` of the newest frame.
 
     Returns:
-        ``(P, B)``; a part that is unknown in one is taken from the other.
+        ``(P + 1, B)``; a part that is unknown in one is taken from the other.
     """
     rate = np.where(old.any(-1), _RATE, 1) * new.any(-1)
     return old + rate[:, None] * (new - old)

@@ -7,6 +7,8 @@ import numpy as np
 
 from aios.results import FrameResult
 
+from .tracker import Tracker
+
 
 def largest_person(frame: FrameResult) -> FrameResult:
     """The person with the largest box; none if the frame has none."""
@@ -24,12 +26,19 @@ class LargestPerson:
     Args:
         margin: Factor by which another box must be larger.
         max_gap: Frames for which the person may be missing.
+        tracker: Tracker of the frames; at its cuts another person may be
+            chosen at once.
 
     Raises:
         ValueError: If ``margin`` is less than 1 or ``max_gap`` negative.
     """
 
-    def __init__(self, margin: float = 1.5, max_gap: int = 30) -> None:
+    def __init__(
+        self,
+        margin: float = 1.5,
+        max_gap: int = 30,
+        tracker: Tracker | None = None,
+    ) -> None:
         if margin < 1 or max_gap < 0:
             raise ValueError(
                 'margin must be at least 1 and max_gap at least 0, got '
@@ -37,8 +46,10 @@ class LargestPerson:
             )
         self.margin = margin
         self.max_gap = max_gap
+        self.tracker = tracker
         self._chosen: int | None = None
         self._missed = 0
+        self._cuts = 0
 
     def __call__(self, frame: FrameResult) -> FrameResult:
         """Select the person in the next frame.
@@ -49,6 +60,9 @@ class LargestPerson:
         Returns:
             The frame with at most one person.
         """
+        cuts = len(self.tracker.cuts) if self.tracker else 0
+        if cuts != self._cuts:
+            self._chosen, self._cuts = None, cuts
         largest = largest_person(frame)
         same = frame.select(frame.instances['person_id'] == self._chosen)
         self._missed = 0 if len(same) else self._missed + 1

@@ -20,7 +20,12 @@ from aios.structures import PELVIS, pairwise_iou
 from aios.structures.keypoint_similarity import oks
 
 from . import kalman
-from .appearance import appearance_similarity, mean_appearance
+from .appearance import (
+    SCENE,
+    appearance_similarity,
+    is_cut,
+    mean_appearance,
+)
 from .association import (
     BODY_JOINTS,
     assign,
@@ -40,7 +45,7 @@ class _Track:
         joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
             its center, in units of its height.
         depth: Running mean of the depth of the pelvis, meters.
-        appearance: ``(2, 64)`` running mean; 0 if unknown.
+        appearance: ``(3, 64)`` running mean; 0 if unknown.
         hits: Number of frames with the person.
         missed: Frames since the last hit.
     """
@@ -66,7 +71,8 @@ class Tracker:
 
     Ids are deterministic. They count up from 0 in order of appearance, and
     within a frame in descending order of scores. A person who is lost keeps
-    the id for ``max_gap`` frames. Memory depends on the number of persons,
+    the id for ``max_gap`` frames, but not beyond a cut of the video, which
+    frames with ``appearance`` show. Memory depends on the number of persons,
     not on the number of frames.
 
     Args:
@@ -79,6 +85,9 @@ class Tracker:
             times the similarities of depth and of appearance.
         low_min_similarity: The same for detections with lower scores.
         min_hits: Tracks with fewer hits end with the first miss.
+
+    Attributes:
+        cuts: ``source_frame`` of the frames after the cuts so far.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -112,6 +121,8 @@ class Tracker:
         """Forget all tracks; ids start at 0 again."""
         self._tracks: dict[int, _Track] = {}
         self._next_id = 0
+        self._scene = np.zeros(APPEARANCE_SHAPE[1])
+        self.cuts: list[int] = []
 
     def track(self, frame: FrameResult) -> FrameResult:
         """Assign ids to the persons of the next frame.
@@ -127,6 +138,7 @@ class Tracker:
             Persons with a score below ``score_thr`` who continue no track are
             left out.
         """
+        self._notice_cut(frame)
         self._predict()
         ids = self._known_ids(frame)
         scores = frame.instances['scores']
@@ -150,6 +162,14 @@ class Tracker:
             self._predict()
             self._update(frame, frame.instances['person_id'])
         self._next_id = max(self._next_id, next_id)
+
+    def _notice_cut(self, frame: FrameResult) -> None:
+        """Forget the tracks if the frame is of another shot."""
+        for scene in _appearance(frame)[:1, SCENE]:
+            if is_cut(self._scene, scene):
+                self._tracks.clear()
+                self.cuts.append(frame.source_frame)
+            self._scene = scene
 
     def _predict(self) -> None:
         for track in self._tracks.values():
@@ -244,7 +264,7 @@ def _depths(frame: FrameResult) -> np.ndarray:
 
 
 def _appearance(frame: FrameResult) -> np.ndarray:
-    """``(n, 2, 64)``; 0 if unknown."""
+    """``(n, 3, 64)``; 0 if unknown."""
     unknown = np.zeros((len(frame), *APPEARANCE_SHAPE))
     return frame.instances.get('appearance', unknown)
 

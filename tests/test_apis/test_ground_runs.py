@@ -115,6 +115,9 @@ def test_a_video_through_the_virtual_camera(
     assert persons.floor is None
 
 
+_IMAGE = np.full((96, 128, 3), 90, np.uint8)
+
+
 class _Found:
     """An inferencer that has found its persons already."""
 
@@ -157,9 +160,10 @@ def _run(
     layer: SMPLXLayer,
     out: Path,
     processing: PostProcessing,
+    images: list[np.ndarray] | None = None,
 ) -> tuple[SequenceResult, list]:
     """The file of a run that finds these persons, and what it showed."""
-    still = ArraySource([np.full((96, 128, 3), 90, np.uint8)] * len(found))
+    still = ArraySource(images or [_IMAGE] * len(found))
     still.fps = FPS
     outputs = _Watched()
     outputs.seen.clear()
@@ -204,6 +208,26 @@ def test_files_of_frames_show_what_is_written(
         np.testing.assert_array_equal(
             frame.instances['joints2d'], written.instances['joints2d']
         )
+
+
+def test_shots_have_no_common_floor(
+    tmp_path: Path, layer: SMPLXLayer, walk: list[FrameResult]
+):
+    """The note says where they begin, for --start and --end."""
+    image = np.tile(np.uint8([[[40], [200]]]), (96, 64, 3))
+    image[:, ::64] = image[:, 1::64] = 40
+    after, _ = _run(
+        walk,
+        layer,
+        tmp_path / 'out',
+        PostProcessing(ground=True, smooth=True),
+        [image] * 25 + [255 - image] * 15,
+    )
+    assert after.floor is None
+    report = json.loads((tmp_path / 'out/ground.json').read_text())
+    assert 'cut at frame 25; process the shots one by' in report['reason']
+    ids = [after.frame(t).instances['person_id'] for t in (24, 25)]
+    assert not {*ids[0].tolist()} & {*ids[1].tolist()}
 
 
 @pytest.mark.parametrize('smooth', [False, True])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from aios.results import FrameResult, complete_instances
-from aios.tracking import LargestPerson, largest_person
+from aios.tracking import LargestPerson, Tracker, largest_person
 
 
 def frame(t: int = 0, **sides: float) -> FrameResult:
@@ -40,6 +40,16 @@ def test_largest_person_waits_for_who_is_missing():
     assert [chosen(follow(f)) for f in given] == [[0], [], [], [0]]
     given = [frame(b=90)] * 3
     assert [chosen(follow(f)) for f in given] == [[], [], [1]]
+
+
+def test_largest_person_of_the_next_shot():
+    """Ids of the shot before never come back."""
+    tracker = Tracker()
+    follow = LargestPerson(tracker=tracker)
+    assert chosen(follow(frame(a=50))) == [0]
+    tracker.cuts.append(1)
+    assert chosen(follow(frame(b=20, c=40))) == [2]
+    assert chosen(follow(frame(b=45, c=40))) == [2]
 
 
 @pytest.mark.parametrize('options', [dict(margin=0.5), dict(max_gap=-1)])
