@@ -354,7 +354,8 @@ def flat_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _relative_paths(paths: Sequence[Path], root: Path | None) -> list[Path]:
-    absolute = [path.absolute() for path in paths]
+    # Without "..", which would lead out of the folder of the results.
+    absolute = [Path(os.path.abspath(path)) for path in paths]
     try:
         if root is None:
             root = Path(os.path.commonpath([p.parent for p in absolute]))

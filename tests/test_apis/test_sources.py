@@ -71,6 +71,9 @@ class TestNames:
         files = [tmp_path / 'x/a.jpg', tmp_path / 'y/a.jpg']
         assert _names(files) == ['x/a', 'y/a']
         assert _names(tmp_path / 'x/a.jpg') == ['a']
+        # Results are written under these names.
+        files[1] = tmp_path / 'x/../y/a.jpg'
+        assert _names(files) == ['x/a', 'y/a']
 
     def test_names_that_are_no_text(self, tmp_path: Path):
         """On Linux a name may be any bytes."""
