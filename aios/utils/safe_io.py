@@ -8,6 +8,7 @@ The functions here read the same formats as data only; see
 
 from __future__ import annotations
 
+import errno
 import lzma
 import math
 import os
@@ -65,6 +66,7 @@ ZIP_ERRORS = (
 )
 """Exceptions of :mod:`zipfile` for unreadable members."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # writing fails
 _CHUNK = 16 << 20
 _MAX_RATIO = 200
 _FREE_BYTES = 512 << 20
@@ -306,6 +308,10 @@ def written_aside(
             os.fsync(stream.fileno())
         refuse_existing(path, overwrite)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:
+            error.filename = str(path)  # part of the message
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import pickle
 import resource
@@ -462,6 +463,11 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     ):
         stream.write(b'half')
         raise RuntimeError('stop')
+    with (
+        pytest.raises(OSError, match=r'No space left .*a\.bin'),
+        atomic_write(path, overwrite=True),
+    ):
+        raise OSError(errno.ENOSPC, 'No space left on device')
     assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
 
