@@ -91,6 +91,21 @@ def test_a_download_that_was_changed(server: tuple[Path, str]) -> None:
         load_checkpoint(f'{url}/w.pth')
 
 
+def test_another_url_of_the_same_name(server: tuple[Path, str]) -> None:
+    """Many checkpoints are called ``best.pth``."""
+    folder, url = server
+    for value in range(2):
+        (folder / str(value)).mkdir()
+        torch.save({'w': torch.ones(1) * value}, folder / f'{value}/best.pth')
+    downloads.fetch(f'{url}/0/best.pth?token=secret')
+    kept = downloads.fetch(f'{url}/0/best.pth')
+    assert 'secret' not in kept.with_name('best.pth.sha256').read_text()
+    with pytest.raises(
+        CheckpointError, match=r'from 127.*0/best\.pth.*1/best'
+    ):
+        downloads.fetch(f'{url}/1/best.pth')
+
+
 def test_a_shared_folder(
     server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,8 @@ def fetch(name: str | os.PathLike) -> Path:
     Downloads are cached in the folder of
     :func:`torch.hub.load_state_dict_from_url`. The SHA-256 of a file must
     begin with the digits in its name, as in ``resnet50-0676ba61.pth``. For
-    other names it is stored beside the download at first and compared later.
+    other names it is stored beside the download at first, with its origin, and
+    compared later.
 
     Args:
         name: A file, a URL, one of MMEngine's names for URLs, such as
@@ -56,8 +57,8 @@ def fetch(name: str | os.PathLike) -> Path:
             of the package.
 
     Raises:
-        CheckpointError: The name is unknown, the download fails, or the
-            SHA-256 differs.
+        CheckpointError: The name is unknown, the download fails, the
+            SHA-256 differs, or another URL has the same file name.
         FileNotFoundError: If this installation lacks the package's weights.
     """
     scheme, separator, rest = str(name).partition('://')
@@ -110,6 +111,8 @@ def _cache_path(url: str) -> Path:
 def _download(url: str, path: Path) -> None:
     digest_file = path.with_name(f'{path.name}.sha256')
     named = _HASH_IN_NAME.search(path.name)
+    parts = urlparse(url)
+    origin = f'{parts.hostname}{parts.path}'  # without passwords
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         digest_file.unlink(missing_ok=True)
@@ -123,11 +126,17 @@ def _download(url: str, path: Path) -> None:
     if named is not None:
         expected = named[1]
     elif digest_file.exists():
-        expected = digest_file.read_text(encoding='utf-8').strip()
+        text = digest_file.read_text(encoding='utf-8')
+        expected, _, known = text.strip().partition(' ')
+        if known not in ('', origin):
+            raise CheckpointError(
+                f'{path} was downloaded from {known}; delete it to download '
+                f'{url}, or rename one of them'
+            )
     else:
         expected = found
         with suppress(PermissionError):  # a folder that an admin has filled
-            digest_file.write_text(found, encoding='utf-8')
+            digest_file.write_text(f'{found} {origin}', encoding='utf-8')
         print_log(f'downloaded {path} from {url}, SHA-256 {found}', 'current')
     if not found.startswith(expected):
         raise CheckpointError(
