@@ -81,7 +81,17 @@ def use_test_time_augmentation(config: Config) -> None:
             'published without test-time augmentation'
         )
     config.model = ConfigDict(**config.tta_model, module=config.model)
-    config.test_dataloader.dataset.pipeline = config.tta_pipeline
+    set_pipeline(config.test_dataloader.dataset, config.tta_pipeline)
+
+
+def set_pipeline(dataset: ConfigDict, pipeline: list[dict]) -> None:
+    """Set the pipeline of a dataset, or of those that it wraps."""
+    wrapped = [dataset.dataset] if 'dataset' in dataset else []
+    wrapped += dataset.get('datasets', [])
+    for inner in wrapped:
+        set_pipeline(inner, pipeline)
+    if not wrapped:
+        dataset.pipeline = pipeline
 
 
 def dump_predictions(config: Config, out: str) -> None:

@@ -70,6 +70,11 @@ def use_mixed_precision(config: Config) -> None:
             'error: --amp is not for FSDP, which has its own mixed '
             'precision; see docs/en/scale.md'
         )
+    if kind not in ('', 'OptimWrapper', 'AsyncOptimWrapper'):
+        sys.exit(
+            'error: --amp replaces OptimWrapper and AsyncOptimWrapper; '
+            f'optim_wrapper.type is {kind}'
+        )
     if not torch.cuda.is_available():
         sys.exit('error: --amp needs a GPU')
     bfloat16 = torch.cuda.is_bf16_supported()

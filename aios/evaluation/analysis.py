@@ -27,6 +27,9 @@ from aios.utils.choices import check_choice
 FROM_144 = joint_mapping('smplx_144', 'smplx_137')
 """Joints of predictions in the order of labels."""
 
+NEEDED = ('img_id', 'img_path', 'scores', 'bboxes', 'joints3d')
+"""Names that :func:`compare_joints` reads from a record or its persons."""
+
 PARTS: Mapping[str, tuple[list[int], int]] = {
     'body': (
         list(SMPLX_137.groups['body']),

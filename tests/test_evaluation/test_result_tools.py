@@ -256,13 +256,16 @@ def test_worst_cases(root, records, dump, tmp_path):
 
 
 @pytest.mark.parametrize('name', ['error_by_joint', 'worst_cases'])
-def test_errors_of_tools(name, root, dump, tmp_path):
+def test_errors_of_tools(name, root, records, dump, tmp_path):
     tool = load_tool(f'analysis_tools/{name}')
     config, out = str(root / 'config.py'), str(tmp_path / 'out')
     with pytest.raises(SystemExit, match='error: .*no.pkl'):
         tool.main([config, str(tmp_path / 'no.pkl'), '--out', out])
     with pytest.raises(SystemExit, match='has no val_dataloader'):
         tool.main([config, dump(), '--out', out, '--phase', 'val'])
+    del records[1]['pred_instances']['bboxes']
+    with pytest.raises(SystemExit, match="dump.pkl: image 1 lacks 'bboxes'"):
+        tool.main([config, dump(), '--out', out])
     assert not Path(out).exists()
 
 

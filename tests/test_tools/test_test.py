@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import pytest
+from mmengine.config import Config
+from script_loader import load_script
 
 from aios.utils.safe_io import load_pickle
 
@@ -35,6 +37,25 @@ def test_metrics_predictions_and_images(
     assert len(images) == 6
     # ground truth to the left of the prediction
     assert cv2.imread(str(images[0])).shape == (16, 32, 3)
+
+
+def test_augmentation_of_wrapped_datasets():
+    one = dict(type='ToyDataset')
+    repeated = dict(type='RepeatDataset', dataset=dict(one, pipeline=['a']))
+    both = dict(type='ConcatDataset', datasets=[one, repeated])
+    config = Config(
+        dict(
+            model=dict(type='ToyModel'),
+            test_dataloader=dict(dataset=both),
+            tta_model=dict(type='ToyViews'),
+            tta_pipeline=['b'],
+        )
+    )
+    load_script('tools/test.py').use_test_time_augmentation(config)
+    assert config.model.module.type == 'ToyModel'
+    first, second = config.test_dataloader.dataset.datasets
+    assert first.pipeline == second.dataset.pipeline == ['b']
+    assert 'pipeline' not in config.test_dataloader.dataset
 
 
 @pytest.mark.parametrize(

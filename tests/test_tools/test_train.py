@@ -292,6 +292,10 @@ def test_earlier_training_is_not_replaced_silently(train, whole):
             ],
             'not for FSDP',
         ),
+        (
+            ['--amp', '--cfg-options', 'optim_wrapper.type=my.Wrapper'],
+            'replaces OptimWrapper and .*type is Wrapper',
+        ),
         (['--launcher', 'pytorch'], 'did not set WORLD_SIZE; .*dist_train'),
         (['--launcher', 'slurm'], 'did not set SLURM_PROCID'),
         (['--cfg-options', 'train_cfg=None'], 'has no train_cfg'),

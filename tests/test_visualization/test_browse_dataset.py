@@ -213,9 +213,12 @@ def test_without_meshes_there_is_one_panel(browse, persons, tmp_path, capsys):
     assert 'contact sheet of 2' in output
 
 
-def test_the_visualizer_of_the_config_decides(browse, persons, tmp_path):
+@pytest.mark.parametrize('scope', ['', 'aios.'])
+def test_the_visualizer_of_the_config_decides(
+    scope, browse, persons, tmp_path
+):
     options = (
-        'visualizer.type=WholeBodyVisualizer',
+        f'visualizer.type={scope}WholeBodyVisualizer',
         'visualizer.body_model.type=SMPLXLayer',
         'visualizer.body_model.model_path=/from/visualizer',
     )

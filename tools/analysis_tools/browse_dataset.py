@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
 from aios.datasets.configured import add_dataset_arguments, dataset_config
+from aios.engine.launch import type_name
 from aios.registry import DATASETS, TRANSFORMS, register_all_modules
 from aios.utils.command_line import (
     errors_in_one_line,
@@ -237,7 +238,7 @@ def without_augmentation(pipeline: list[dict]) -> list[dict]:
     return [
         step
         for step in pipeline
-        if step_name(step).startswith(('Load', 'Pack'))
+        if type_name(step).startswith(('Load', 'Pack'))
     ]
 
 
@@ -246,22 +247,15 @@ def with_snapshots(pipeline: list[dict]) -> list[dict]:
     pack = {'type': 'PackWholeBodyInputs'}
     steps: list[dict] = []
     for step in pipeline:
-        if step_name(step).startswith('Pack'):
+        if type_name(step).startswith('Pack'):
             pack = step
             continue
         steps.append(step)
-        steps.append({'type': 'TakeSnapshot', 'step': step_name(step)})
+        steps.append({'type': 'TakeSnapshot', 'step': type_name(step)})
     for step in steps:
         if step['type'] == 'TakeSnapshot':
             step['pack'] = pack
     return steps
-
-
-def step_name(step: dict) -> str:
-    """Class name of a step, without its scope."""
-    kind = step['type']
-    name = kind if isinstance(kind, str) else kind.__name__
-    return name.split('.')[-1]
 
 
 @TRANSFORMS.register_module(force=True)
@@ -299,8 +293,9 @@ def build_visualizer(
 ) -> WholeBodyVisualizer:
     """A visualizer with the config's settings and panels for browsing."""
     settings = dict(config.get('visualizer') or {})
-    if settings.pop('type', None) != 'WholeBodyVisualizer':
+    if type_name(settings) != 'WholeBodyVisualizer':
         settings = {}
+    settings.pop('type', None)
     # Backends are for logs of training; images go to files here. And made
     # by hand it is no singleton, which building from a config would give.
     settings |= {'vis_backends': None, 'panels': [['boxes', 'skeletons']]}
@@ -309,7 +304,7 @@ def build_visualizer(
         settings['body_model'] = choose_body_model(
             args.body_model, settings, metainfo
         )
-        print(f'body model: {settings["body_model"]["model_path"]}')
+        print(f'body model: {settings["body_model"].get("model_path")}')
     return WholeBodyVisualizer(**settings)
 
 

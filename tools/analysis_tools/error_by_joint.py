@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from aios.evaluation.agora.reader import dumped_records
-from aios.evaluation.analysis import PARTS, JointErrors, compare_joints
+from aios.evaluation.analysis import (
+    NEEDED,
+    PARTS,
+    JointErrors,
+    compare_joints,
+)
 from aios.evaluation.analysis_cli import (
     add_common_options,
     build_dataset,
@@ -99,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_outputs(args, OUTPUTS)
     errors = compare_joints(
         build_dataset(args),
-        dumped_records(args.predictions),
+        dumped_records(args.predictions, NEEDED),
         args.score_thr,
         args.iou_thr,
         args.align,

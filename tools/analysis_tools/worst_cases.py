@@ -23,6 +23,7 @@ import numpy as np
 from aios.evaluation.agora.reader import dumped_records
 from aios.evaluation.analysis import (
     FROM_144,
+    NEEDED,
     PARTS,
     JointErrors,
     RecordFinder,
@@ -130,7 +131,7 @@ def make_sheet(images: list[np.ndarray], captions: list[str]) -> np.ndarray:
 def run(args: argparse.Namespace) -> int:
     """Write the sheet; returns how many persons are on it."""
     dataset = build_dataset(args)
-    records = dumped_records(args.predictions)
+    records = dumped_records(args.predictions, NEEDED)
     errors = compare_joints(
         dataset, records, args.score_thr, args.iou_thr, args.align
     )

@@ -7,7 +7,7 @@ import io
 import os
 import posixpath
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -244,8 +244,14 @@ def read_dump(
     return persons
 
 
-def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
+def dumped_records(
+    path: str | os.PathLike, needed: Sequence[str] = ()
+) -> list[Mapping[str, Any]]:
     """Read the records of a file of ``DumpWholeBodyResults``.
+
+    Args:
+        path: The file.
+        needed: Names that each record, or its persons, must have.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -265,6 +271,9 @@ def dumped_records(path: str | os.PathLike) -> list[Mapping[str, Any]]:
         where = f'{path}: image {index}'
         _check_image(record, where)
         _check_persons(record['pred_instances'], where)
+        for name in needed:
+            if name not in {**record, **record['pred_instances']}:
+                raise ValueError(f'{where} lacks {name!r}')
     return records
 
 
