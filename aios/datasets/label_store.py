@@ -137,12 +137,29 @@ class LabelStore:
         }
         root = _writable_folder(source, cache_dir)
         folder = root / f'{Path(source).stem}-{digest(identity)}{_SUFFIX}'
-        if not (folder / _META).exists():
+        if not _is_intact(folder):
             with file_lock(folder.with_suffix('.lock')):
-                if not (folder / _META).exists():
+                if not _is_intact(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
                     _write(folder, identity, build())
                     _remove_stale(root, signature)
         return cls(folder)
+
+
+def _is_intact(folder: Path) -> bool:
+    """Whether a store exists and has all columns in full.
+
+    Disks fail, and clusters delete single files that were not read for long.
+    """
+    try:
+        store = LabelStore(folder)
+        listed = read_record(folder / _META).get('columns', ())
+        # Stores of earlier code do not list their columns.
+        for name in {*listed, *(path.stem for path in folder.glob('*.npy'))}:
+            store[name]
+    except (OSError, EOFError, KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _write(
@@ -165,7 +182,8 @@ def _write(
                         stack.callback(writers[name].close)
                     writers[name].append(column)
                 info = block.info
-        write_record(temporary / _META, {**identity, 'info': info})
+        record = {**identity, 'info': info, 'columns': [*writers]}
+        write_record(temporary / _META, record)
         # Another process may have written an identical folder first.
         with contextlib.suppress(OSError):
             os.rename(temporary, folder)
@@ -215,6 +233,8 @@ class _ColumnWriter:
         """Write the final number of rows and close the file."""
         self.file.seek(0)
         self._write_header()
+        self.file.flush()
+        os.fsync(self.file.fileno())  # before the folder gets its name
         self.file.close()
 
 

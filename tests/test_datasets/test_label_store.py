@@ -101,6 +101,20 @@ def test_failed_build_leaves_nothing(source):
     assert store['points'].shape == (5, 3)
 
 
+@pytest.mark.parametrize('name', ['points.npy', 'empty.npy', 'meta.json'])
+@pytest.mark.parametrize('content', [None, b'', b'hello', b'\x93NUMPY\x01'])
+def test_damaged_stores_are_made_again(source, name, content):
+    folder = LabelStore.open(source, {}, Builder(1.0)).folder
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    build = Builder(2.0)
+    store = LabelStore.open(source, {}, build)
+    assert (store['points'] == 2).all() and 'empty' in store
+    assert LabelStore.open(source, {}, build).folder == folder
+    assert build.calls == 1
+
+
 def _open(source, barrier, results):
     barrier.wait()
     store = LabelStore.open(source, {}, Builder(1.0))
