@@ -86,7 +86,8 @@ def expand_free_body(
 ) -> Path:
     """Write the free body as files of the SMPL-X format.
 
-    Existing files are kept, so repeated calls are fast. Files are written
+    Existing files are kept, so repeated calls are fast, except for damaged
+    models in the default folder, which are made again. Files are written
     atomically and always have the same bytes, so several processes may
     call this at the same time.
 
@@ -115,7 +116,7 @@ def expand_free_body(
     missing = [
         gender
         for gender, path in models.items()
-        if overwrite or not _is_current_model(path)
+        if overwrite or not _is_current_model(path, dst is None)
     ]
     if not missing and all((root / name).is_file() for name in _SHARED_FILES):
         return root  # without reading the seed
@@ -306,14 +307,21 @@ def _j14_regressor(common: Mapping) -> np.ndarray:
     return np.vstack([full[list(_J14)], head_top]).astype(np.float32)
 
 
-def _is_current_model(path: Path) -> bool:
-    """Whether ``path`` has this version; raises if it is another file."""
+def _is_current_model(path: Path, in_cache: bool) -> bool:
+    """Whether ``path`` has this version; raises if it is another file.
+
+    A file in the cache that cannot be read is a damaged one of ours.
+    """
     if not path.exists():
         return False
     try:
         with np.load(path, allow_pickle=False) as model:
             version = str(model['free_body_version'])
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile):
+    except (
+        *(EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile),
+    ) as error:
+        if in_cache and not isinstance(error, KeyError):
+            return False
         version = None
     if version == FREE_BODY_VERSION:
         return True

@@ -380,6 +380,21 @@ class TestExpansion:
         expand_free_body(tmp_path, genders=['neutral'], overwrite=True)
         assert path.read_bytes() != b'the licensed one'
 
+    def test_damaged_models_in_the_cache_are_made_again(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv('AIOS_CACHE', str(tmp_path))
+        model = expand_free_body(genders=['neutral']) / 'smplx'
+        model /= 'SMPLX_NEUTRAL.npz'
+        content = model.read_bytes()
+        for damaged in (b'', b'a page of a proxy', content[:200_000]):
+            model.write_bytes(damaged)
+            expand_free_body(genders=['neutral'])
+            assert model.read_bytes() == content
+        np.savez(model, v_template=np.zeros(3))  # of another program
+        with pytest.raises(FileExistsError, match='another file'):
+            expand_free_body(genders=['neutral'])
+
     def test_other_version_is_named(self, tmp_path):
         path = tmp_path / 'smplx' / 'SMPLX_NEUTRAL.npz'
         path.parent.mkdir()
