@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ class GeneratorOptions:
         if self.sizes:
             size = [list(s) for s in self.sizes]
         models = {g: find_body_model(self.body, g) for g in scene.genders}
-        names = '\n'.join(p.name for p in scene.backgrounds)
+        names = b'\n'.join(os.fsencode(p.name) for p in scene.backgrounds)
         settings = dict(
             version=GENERATOR_VERSION,
             seed=self.seed,
@@ -102,7 +103,7 @@ class GeneratorOptions:
             size=size,
             people=list(scene.persons),
             genders=list(scene.genders),
-            backgrounds=_digest([names.encode()]) if names else None,
+            backgrounds=_digest([names]) if names else None,
             body={
                 g: _digest([Path(p).read_bytes()]) for g, p in models.items()
             },
@@ -115,7 +116,7 @@ class GeneratorOptions:
             panoramas = (
                 part
                 for path in scene.panoramas
-                for part in (path.name.encode(), path.read_bytes())
+                for part in (os.fsencode(path.name), path.read_bytes())
             )
             settings['photographic'] = dict(
                 version=_PHOTOGRAPHIC_VERSION,

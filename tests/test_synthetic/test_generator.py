@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -201,7 +202,8 @@ def test_own_backgrounds_are_used(options, tmp_path):
     folder.mkdir()
     red = np.zeros((200, 300, 3), np.uint8)
     red[..., 2] = 230
-    cv2.imwrite(str(folder / 'red.png'), red)
+    photo = folder / os.fsdecode(b'\xffred.png')
+    photo.write_bytes(cv2.imencode('.png', red)[1].tobytes())
     (folder / '._red.png').touch()  # macOS
     (folder / 'sub.jpg').mkdir()
     (folder / 'gone.jpg').symlink_to('nowhere.jpg')
@@ -212,7 +214,7 @@ def test_own_backgrounds_are_used(options, tmp_path):
     image = cv2.imread(str(tmp_path / 'set/images/000000.jpg'))
     blue, _, reds = image.reshape(-1, 3).mean(0)
     assert reds > blue + 60
-    (folder / 'red.png').write_bytes(b'not an image')
+    photo.write_bytes(b'not an image')
     with pytest.raises(ValueError, match='red.png cannot be read as an image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
     with pytest.raises(ValueError, match='red.png cannot be read as an image'):
