@@ -1,12 +1,15 @@
 # Copyright (c) AiOS-MM contributors. Licensed under Apache-2.0.
-"""Dataset configs of the phases of a config."""
+"""Datasets of the phases of a config."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 
+from aios.registry import DATASETS, register_all_modules
 from aios.utils.command_line import add_cfg_options
 
 PHASES = ('train', 'val', 'test')
@@ -53,6 +56,18 @@ def dataset_config(config: Config, phase: str | None = None) -> ConfigDict:
             f'only {", ".join(found)}'
         )
     raise ValueError(f'{config.filename}: {reason}')
+
+
+def build_dataset(config: Config, settings: ConfigDict) -> Any:
+    """Build a dataset of a config, in the default scope of the config.
+
+    Args:
+        config: Config of the dataset and its project.
+        settings: Result of :func:`dataset_config`, possibly changed.
+    """
+    register_all_modules(init_default_scope=False)
+    init_default_scope(config.get('default_scope', 'aios'))
+    return DATASETS.build(settings)
 
 
 def _datasets(config: Config) -> dict[str, ConfigDict]:

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.registry import init_default_scope
-
-from aios.datasets.configured import dataset_config
-from aios.registry import DATASETS, register_all_modules
+from aios.datasets import configured
 from aios.utils.command_line import (
     add_cfg_options,
     add_overwrite_option,
@@ -55,10 +52,9 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def build_dataset(args: argparse.Namespace) -> Any:
     """Dataset of a phase of the config."""
     config = read_config(args.config, args.cfg_options)
-    settings = dataset_config(config, args.phase)
-    register_all_modules(init_default_scope=False)
-    init_default_scope(config.get('default_scope', 'aios'))
-    return DATASETS.build(settings)
+    return configured.build_dataset(
+        config, configured.dataset_config(config, args.phase)
+    )
 
 
 def check_outputs(args: argparse.Namespace, names: Sequence[str]) -> None:

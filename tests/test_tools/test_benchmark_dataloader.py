@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from script_loader import load_script
 
 TOOL = 'tools/analysis_tools/benchmark_dataloader.py'
 CONFIG = """
+default_scope = '{project}'
 custom_imports = dict(imports=['big_numbers'])
-train_dataloader = dict(dataset=dict(type='aios.BigNumbers'))
+train_dataloader = dict(dataset=dict(type='BigNumbers'))
 """
 DATASET = """
 import numpy as np
 
-from aios.registry import DATASETS
+from {project}.registry import DATASETS
 
 
 @DATASETS.register_module(force=True)
@@ -33,11 +33,13 @@ class BigNumbers:
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='reads /proc')
-def test_dataset_of_a_config(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize('project', ['aios', 'mmdet'])
+def test_dataset_of_a_config(project, tmp_path, monkeypatch, capfd):
     monkeypatch.syspath_prepend(tmp_path)
-    Path(tmp_path, 'big_numbers.py').write_text(DATASET)
-    config = tmp_path / 'config.py'
-    config.write_text(CONFIG)
+    monkeypatch.delitem(sys.modules, 'big_numbers', raising=False)
+    module, config = tmp_path / 'big_numbers.py', tmp_path / 'config.py'
+    module.write_text(DATASET.format(project=project))
+    config.write_text(CONFIG.format(project=project))
     options = ['--samples', '3', '--workers', '2', '--batch-size', '1']
     load_script(TOOL).main([str(config), *options])
     text = capfd.readouterr().out

@@ -25,8 +25,11 @@ import numpy as np
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from aios.datasets.configured import add_dataset_arguments, dataset_config
-from aios.registry import DATASETS, register_all_modules
+from aios.datasets.configured import (
+    add_dataset_arguments,
+    build_dataset,
+    dataset_config,
+)
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
@@ -48,10 +51,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     args = parse_args(argv)
-    register_all_modules()
     cv2.setNumThreads(0)  # as in training: one thread per worker
     config = read_config(args.config, args.cfg_options)
-    dataset: Any = DATASETS.build(dataset_config(config, args.phase))
+    dataset = build_dataset(config, dataset_config(config, args.phase))
     print(f'{len(dataset)} images')
     rng = np.random.default_rng(0)
     # The workers first: as in training, they must not inherit caches of the

@@ -193,7 +193,8 @@ class Step:
         loader.update(
             batch_size=args.batch_size, num_workers=0, persistent_workers=False
         )
-        with DefaultScope.overwrite_default_scope('aios'):
+        scope = config.get('default_scope', 'aios')
+        with DefaultScope.overwrite_default_scope(scope):
             batches = Runner.build_dataloader(loader, seed=SEED)
         while True:
             for batch in batches:

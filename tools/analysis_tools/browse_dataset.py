@@ -22,15 +22,18 @@ import cv2
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.structures import BaseDataElement, InstanceData
 from tqdm import tqdm
 
 from aios.body_models import MissingBodyModelError, find_body_model
-from aios.datasets.configured import add_dataset_arguments, dataset_config
+from aios.datasets.configured import (
+    add_dataset_arguments,
+    build_dataset,
+    dataset_config,
+)
 from aios.engine.launch import type_name
-from aios.registry import DATASETS, TRANSFORMS, register_all_modules
+from aios.registry import TRANSFORMS
 from aios.utils.command_line import (
     errors_in_one_line,
     make_parser,
@@ -143,11 +146,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     check_output_dir(output_dir, args.overwrite)
     config = read_config(args.config, args.cfg_options)
-    register_all_modules(init_default_scope=False)
-    init_default_scope(config.get('default_scope', 'aios'))
     set_random_seed(args.seed)
 
-    dataset = build_dataset(config, args.phase, args.mode)
+    settings = dataset_settings(config, args.phase, args.mode)
+    dataset = build_dataset(config, settings)
     visualizer = build_visualizer(config, dataset.metainfo, args)
     browse(dataset, visualizer, output_dir, args)
 
@@ -199,17 +201,15 @@ def check_output_dir(output_dir: Path, overwrite: bool) -> None:
         )
 
 
-def build_dataset(config: Config, phase: str | None, mode: str) -> Any:
-    """Build the dataset of a phase with the pipeline for ``mode``."""
+def dataset_settings(config: Config, phase: str | None, mode: str) -> Any:
+    """Config of the dataset of a phase, with the pipeline for ``mode``."""
     settings = dataset_config(config, phase)
     change = {
         'original': without_augmentation,
         'transformed': None,
         'pipeline': with_snapshots,
     }[mode]
-    if change is not None:
-        settings = change_pipelines(settings, change)
-    return DATASETS.build(settings)
+    return settings if change is None else change_pipelines(settings, change)
 
 
 def change_pipelines(
