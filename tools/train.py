@@ -24,11 +24,11 @@ from aios.engine.launch import (
     add_run_options,
     build_runner,
     load_run_config,
-    type_name,
     unused_parameters_named,
 )
 from aios.utils.command_line import errors_in_one_line
 from aios.utils.locking import folder_lock
+from aios.utils.openmmlab import type_name
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from aios.registry import register_all_modules
 from aios.runtime.session import OPTIONS
 from aios.utils.command_line import set_options
 from aios.utils.digests import file_sha256
+from aios.utils.openmmlab import type_name
 from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
 from aios.version import __version__
 
@@ -40,11 +41,16 @@ def describe_model(
         ValueError: If the config's test pipeline does not resize.
     """
     steps = find_pipeline(config)
-    resizes = [s for s in steps if s['type'].endswith('WholeBodyResize')]
+    names = [type_name(step) for step in steps]
+    resizes = [
+        step
+        for step, name in zip(steps, names, strict=True)
+        if name == 'WholeBodyResize'
+    ]
     if len(resizes) != 1:
         raise ValueError(
             'the test pipeline of the config must have exactly one '
-            f'WholeBodyResize, got {[step["type"] for step in steps]}'
+            f'WholeBodyResize, got {names}'
         )
     body = config['model']['bbox_head'].get('body_model') or {}
     return dict(

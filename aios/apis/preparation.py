@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 
 from aios.datasets.transforms.label_geometry import start_record
 from aios.registry import TRANSFORMS
+from aios.utils.openmmlab import type_name
 
 from .frames import Frame
 
@@ -43,7 +44,7 @@ def find_pipeline(config: Mapping[str, Any]) -> list[Any]:
         config: See :func:`build_pipeline`.
     """
     steps = _find_pipeline(config.get('test_dataloader')) or DEFAULT_PIPELINE
-    return [step for step in steps if _type_name(step) not in _LABELS]
+    return [step for step in steps if type_name(step) not in _LABELS]
 
 
 def prepare(frame: Frame, pipeline: Compose) -> dict[str, Any]:
@@ -85,9 +86,3 @@ def _find_pipeline(dataset: Any) -> list[Any] | None:
         return list(dataset['pipeline'])
     inner = [dataset.get(name) for name in ('dataset', 'datasets')]
     return _find_pipeline(inner)
-
-
-def _type_name(step: Mapping[str, Any]) -> str:
-    kind = step['type']
-    name = kind if isinstance(kind, str) else kind.__name__
-    return name.rpartition('.')[2]

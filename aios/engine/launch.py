@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -23,6 +22,7 @@ from aios.models.checkpoints import install_loader
 # Must precede the reading of configs with `_base_ = 'aios::...'`.
 from aios.registry import RUNNERS
 from aios.utils.command_line import add_cfg_options, read_config
+from aios.utils.openmmlab import type_name
 from aios.utils.processes import end_with_parent
 
 _SET_BY_LAUNCHER = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_PROCID'}
@@ -133,16 +133,6 @@ def _reject_unsupported(config: Config) -> None:
             'FlexibleRunner, because it would average the shards of one '
             'process; remove it. See docs/en/scale.md'
         )
-
-
-def type_name(config: Mapping[str, Any]) -> str:
-    """Name of the ``type`` of a config, without its scope.
-
-    Args:
-        config: With a name or, in MMEngine's new style, a class as ``type``.
-    """
-    kind = config.get('type', '')
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
 
 
 def build_runner(config: Config) -> Runner:

@@ -37,3 +37,13 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, type):
         return f'{value.__module__}.{value.__qualname__}'
     return value
+
+
+def type_name(config: Mapping[str, Any]) -> str:
+    """Name of the ``type`` of a config, without its scope.
+
+    Args:
+        config: With a name or, in MMEngine's new style, a class as ``type``.
+    """
+    kind = config.get('type', '')
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

@@ -107,6 +107,20 @@ def test_file_knows_the_hand_convention():
     assert read['body_model'] == expected
 
 
+def test_configs_of_both_styles_describe_the_same():
+    """Types are names, or classes in MMEngine's new style."""
+    text, new = (
+        Config.fromfile(ROOT / path)
+        for path in (
+            'configs/aios/aios_tiny_1xb8-24e_synthetic.py',
+            'aios/configs/aios_tiny_1xb8_24e_synthetic.py',
+        )
+    )
+    first, second = (describe_model(x, '', None) for x in (text, new))
+    assert first.pop('model') != second.pop('model')
+    assert first == second
+
+
 def _main(path: str) -> Callable:
     module = load_script(path)
     return lambda *args: module.main([str(x) for x in args])

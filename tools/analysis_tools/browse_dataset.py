@@ -32,7 +32,6 @@ from aios.datasets.configured import (
     build_dataset,
     dataset_config,
 )
-from aios.engine.launch import type_name
 from aios.registry import TRANSFORMS
 from aios.utils.command_line import (
     errors_in_one_line,
@@ -40,6 +39,7 @@ from aios.utils.command_line import (
     number,
     read_config,
 )
+from aios.utils.openmmlab import type_name
 from aios.visualization import (
     contact_sheet,
     write_image,
