@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from aios.body_models import MissingBodyModelError
 from aios.runtime import OnnxError
-from aios.utils.command_line import escape_unprintable
+from aios.utils.command_line import escape_unprintable, printable
 
 INTERRUPTED = 130  # exit code of shells for Ctrl-C
 _ERRORS = MissingBodyModelError, OnnxError, OSError, ValueError
@@ -20,9 +20,7 @@ _ERRORS = MissingBodyModelError, OnnxError, OSError, ValueError
 
 def fail(message: Any, code: int = 1) -> NoReturn:
     """End the program with a message."""
-    # File names may contain arbitrary bytes.
-    text = f'error: {message}'.encode('utf-8', 'backslashreplace').decode()
-    print(text, file=sys.stderr)  # noqa: T201
+    print(f'error: {printable(str(message))}', file=sys.stderr)  # noqa: T201
     raise SystemExit(code)
 
 

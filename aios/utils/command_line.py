@@ -12,6 +12,7 @@ import csv
 import io
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 TRACEBACK_ENV = 'AIOS_TRACEBACK'
+_CONTROL = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]')  # but \t and \n
 # Methods of MMEngine's loops, and of training loops of projects.
 _STEPS = ('run_epoch', 'run_iter', 'train_step')
 
@@ -45,7 +47,10 @@ def errors_in_one_line() -> Iterator[None]:
         text = str(error).replace('overwrite=True', '--overwrite')
         if not isinstance(error, (OSError, ValueError)) or not text:
             text = f'{type(error).__name__}: {text}'
-        sys.exit(f'error: {text}\n(set {TRACEBACK_ENV}=1 for the traceback)')
+        sys.exit(
+            f'error: {printable(text)}\n(set {TRACEBACK_ENV}=1 for the '
+            'traceback)'
+        )
 
 
 def _is_of_a_step(error: Exception) -> bool:
@@ -55,6 +60,15 @@ def _is_of_a_step(error: Exception) -> bool:
             return True
         frame = frame.tb_next
     return False
+
+
+def printable(text: str) -> str:
+    """Escape control characters, which terminals execute, and odd bytes.
+
+    Names and fields of downloaded files may contain any character.
+    """
+    text = _CONTROL.sub(lambda found: f'\\x{ord(found[0]):02x}', text)
+    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def escape_unprintable() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -142,6 +143,12 @@ def test_errors_in_one_line(monkeypatch):
 
     with pytest.raises(SystemExit, match="error: KeyError: 'color'"):
         set_up()
+    with (
+        # A terminal would execute it.
+        pytest.raises(SystemExit, match=r'a: \\x1b\[31m\\udcff'),
+        command_line.errors_in_one_line(),
+    ):
+        raise ValueError('a: \x1b[31m' + os.fsdecode(b'\xff'))
     with pytest.raises(KeyError), command_line.errors_in_one_line():
         run_iter()
     monkeypatch.setenv('AIOS_TRACEBACK', '1')

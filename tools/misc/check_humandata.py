@@ -24,8 +24,10 @@ from aios.datasets.repair import fix, name_genders
 from aios.utils.command_line import (
     add_body_models_option,
     add_overwrite_option,
+    escape_unprintable,
     make_parser,
     number,
+    printable,
 )
 
 
@@ -79,6 +81,7 @@ def _load(path: Path, repair: bool) -> tuple[HumanData, list[str]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = parse_args(argv)
+    escape_unprintable()
     if args.fix and args.fix.exists() and not args.overwrite:
         print(f'error: {args.fix} exists; add --overwrite to replace it')
         return 2
@@ -87,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = check_human_data(
             data, args.images, args.body_models, args.samples
         )
-        print(report)
+        print(printable(str(report)))
         if args.fix:
             fixed, repairs = fix(data, report, args.images, args.body_models)
             done += repairs
@@ -96,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f'fixed: {line}')
             print(f'{args.fix}: {len(fixed):,} of {len(data):,} persons')
     except (OSError, ValueError) as error:  # also of body models
-        print(f'error: {error}')
+        print(f'error: {printable(str(error))}')
         return 2
     return 1 if report.errors else 0
 

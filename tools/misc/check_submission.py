@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from aios.evaluation.agora.layout import BENCHMARKS
 from aios.evaluation.agora.reader import Submission, iter_faults
-from aios.utils.command_line import make_parser, number
+from aios.utils.command_line import make_parser, number, printable
 from aios.utils.safe_io import CorruptFileError
 
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         submission = Submission(args.submission)
     except (OSError, CorruptFileError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {printable(str(error))}', file=sys.stderr)
         return 2
     members = tqdm(
         iter_faults(submission, args.benchmark),
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     faults = [f'{name}: {fault}' for name, fault in members if fault]
     for fault in faults[: args.max_faults]:
-        print(fault)
+        print(printable(fault))
     if len(faults) > args.max_faults:
         print(f'... and {len(faults) - args.max_faults} more')
     images = {name.rpartition('_personId_')[0] for name in submission.names}
