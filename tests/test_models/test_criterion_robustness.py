@@ -300,7 +300,7 @@ def test_processes_average_to_the_whole_batch(
 
 
 def criterion_with(
-    match_costs=(), loss_cls=None, **weights
+    match_costs=(), loss_cls=None, person_losses=None, **weights
 ) -> WholeBodyCriterion:
     costs = {stage: [dict(type='ClassCost')] for stage in match_costs}
     return MODELS.build(
@@ -309,6 +309,7 @@ def criterion_with(
             assigner=dict(type='BatchHungarianAssigner', match_costs=costs),
             loss_weights=weights,
             loss_cls=loss_cls,
+            person_losses=person_losses,
         )
     )
 
@@ -320,6 +321,13 @@ def test_table_of_weights_is_checked() -> None:
         criterion_with(d4=dict(focal=1.0))
     with pytest.raises(ValueError, match="'d04' must be one of"):
         criterion_with(d04=dict(cls=1.0))
+
+
+def test_two_losses_of_one_term() -> None:
+    loss = dict(type='PartBoxLoss')
+    criterion_with(person_losses=dict(boxes=loss))
+    with pytest.raises(ValueError, match="'body_bbox'.*of.*'boxes'"):
+        criterion_with(person_losses=dict(my_boxes=loss))
 
 
 def test_stages_of_match_costs_are_checked() -> None:

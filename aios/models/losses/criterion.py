@@ -134,8 +134,8 @@ class WholeBodyCriterion(BaseModule):
 
     Raises:
         ValueError: If ``loss_weights`` or ``match_costs`` name an unknown
-            output or term, or ``loss_cls`` is a mean; a layer that the
-            decoder lacks is found in the first step.
+            output or term, two losses have the same term, or ``loss_cls`` is
+            a mean; a layer that the decoder lacks is found in the first step.
     """
 
     def __init__(
@@ -185,6 +185,12 @@ class WholeBodyCriterion(BaseModule):
         for stage in getattr(self.assigner, 'match_costs', ()):
             check_choice('stages in match_costs', stage, stages)
         terms = set(self.terms)
+        if len(terms) < len(self.terms):
+            twice = sorted(x for x in terms if self.terms.count(x) > 1)
+            raise ValueError(
+                f'person_losses: several have the terms {twice}; to replace a '
+                f'loss, use its name, of {list(_PERSON_LOSSES)}'
+            )
         for output, weights in self.loss_weights.items():
             if output not in stages and not _LAYER.fullmatch(output):
                 raise ValueError(
