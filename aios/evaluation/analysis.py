@@ -84,7 +84,8 @@ class JointErrors:
         """Mean error ``(N,)`` of the joints of a part; -1 if unknown.
 
         Args:
-            part: One of :data:`PARTS`, or ``'all'``.
+            part: One of :data:`PARTS`, or ``'all'``: all joints, each aligned
+                with its part (not at the pelvis, as in ``MPJPE-all``).
         """
         columns = slice(None) if part == 'all' else PARTS[part][0]
         known = self.known[:, columns]
