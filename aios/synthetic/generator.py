@@ -77,6 +77,8 @@ class GeneratorOptions:
     def __post_init__(self) -> None:
         if self.scene.photographic and self.frames > 1:
             raise ValueError('photographic sequences are not supported')
+        if self.frames < 1:
+            raise ValueError(f'frames must be positive, got {self.frames}')
         if not 0 < self.fps < math.inf:
             raise ValueError(f'fps must be positive, got {self.fps}')
 
@@ -280,8 +282,11 @@ def generate_dataset(
         FolderInUseError: If another run uses the folder.
         ChildProcessError: If a process died.
         MissingBodyModelError: If a body model is missing.
-        ValueError: If no person is visible in the whole dataset.
+        ValueError: If ``count`` is not positive, or no person is visible in
+            the whole dataset.
     """
+    if count < 1:
+        raise ValueError(f'count must be positive, got {count}')
     with folder_lock(root):
         folder = DatasetFolder(root)
         folder.open(options.settings(), resume=resume, overwrite=overwrite)

@@ -46,6 +46,9 @@ class SceneOptions:
         panoramas: Equirectangular Radiance files that surround and light
             photographic scenes.
         empty: Share of photographic scenes without persons.
+
+    Raises:
+        ValueError: If a value is out of its range.
     """
 
     width: int = 640
@@ -58,6 +61,21 @@ class SceneOptions:
     photographic: bool = False
     panoramas: tuple[Path, ...] = ()
     empty: float = 0.0
+
+    def __post_init__(self) -> None:
+        least, most = self.persons
+        small, large = self.fill or (1, 1)
+        for name, is_valid, allowed in (
+            ('persons', 1 <= least <= most, 'ascending, from 1'),
+            ('genders', len(self.genders) > 0, 'not empty'),
+            ('fill', 0 < small <= large, 'ascending and positive'),
+            ('empty', 0 <= self.empty < 1, 'at least 0, less than 1'),
+        ):
+            if not is_valid:
+                value = getattr(self, name)
+                raise ValueError(f'{name} must be {allowed}, got {value!r}')
+        if not self.photographic and (self.empty or self.panoramas):
+            raise ValueError('empty and panoramas need photographic=True')
 
 
 @dataclass(frozen=True)

@@ -165,3 +165,18 @@ def test_clothes_cover_the_trunk_not_the_hands(bank, gender):
         chest = template.segment == 6
         bare = np.abs(colors[chest] - outfit.skin).max(1) < 0.02
         assert bare.mean() < 0.2
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(persons=(3, 1)), r'persons must be ascending.*\(3, 1\)'),
+        (dict(genders=()), 'genders must be not empty'),
+        (dict(fill=(1, 0.5)), 'fill must be ascending'),
+        (dict(empty=1, photographic=True), 'empty must be .* less than 1'),
+        (dict(empty=0.5), 'need photographic'),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        SceneOptions(**options)
