@@ -25,6 +25,10 @@ from aios.utils.command_line import add_cfg_options, read_config
 from aios.utils.openmmlab import type_name
 from aios.utils.processes import end_with_parent
 
+_MMENGINE_HOOKS = (
+    *('runtime_info', 'timer', 'sampler_seed', 'logger'),
+    *('param_scheduler', 'checkpoint'),
+)
 _SET_BY_LAUNCHER = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_PROCID'}
 
 
@@ -135,6 +139,14 @@ def _reject_unsupported(config: Config) -> None:
         )
 
 
+def _drop_disabled_hooks(config: Config) -> None:
+    """Let ``None`` remove any default hook; MMEngine removes its own only."""
+    hooks = config.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None]:
+        if name not in _MMENGINE_HOOKS:
+            del hooks[name]
+
+
 def build_runner(config: Config) -> Runner:
     """Build the runner of a config, of class ``runner_type`` if set.
 
@@ -144,6 +156,7 @@ def build_runner(config: Config) -> Runner:
         ValueError: If the config has an unsupported option.
     """
     _reject_unsupported(config)
+    _drop_disabled_hooks(config)
     install_loader()
     if 'runner_type' not in config:
         return Runner.from_cfg(config)

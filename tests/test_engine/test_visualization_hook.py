@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from mmengine.visualization import Visualizer
 
 from aios.engine.hooks.visualization_hook import (
     WholeBodyVisualizationHook,
@@ -130,3 +131,15 @@ def test_every_image_of_a_test_has_its_file(sample, tmp_path, datasets):
     assert all(name.startswith('000003_image') for name in names)
     if datasets == 1:
         assert names == ['000003_image.jpg']
+
+
+def test_another_visualizer_is_found_before_it_is_needed():
+    runner = SimpleNamespace(visualizer=Visualizer())
+    with pytest.raises(ValueError, match='WholeBodyVisualizer, got Visualiz'):
+        WholeBodyVisualizationHook().before_train(runner)
+    with pytest.raises(ValueError, match='WholeBodyVisualizer, got Visualiz'):
+        WholeBodyVisualizationHook(test_out_dir='images').before_test(runner)
+    WholeBodyVisualizationHook().before_test(runner)
+    WholeBodyVisualizationHook(num_images=0).before_train(runner)
+    with pytest.raises(ValueError, match='must not be negative, got -1'):
+        WholeBodyVisualizationHook(num_images=-1)

@@ -352,6 +352,16 @@ def test_tensorboard(train, tmp_path):
     assert b'val_000005_image' in content
 
 
+def test_default_hooks_are_removed_by_none(train, tmp_path):
+    train(
+        *('--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1'),
+        *('train_cfg.val_interval=1', 'default_hooks.visualization=None'),
+        'default_hooks.param_scheduler=None',
+    )
+    assert (tmp_path / 'epoch_1.pth').is_file()
+    assert not list(tmp_path.glob('*/vis_data/vis_image'))
+
+
 def test_images_of_validations(whole):
     drawn = [p.name for p in whole.glob('*/vis_data/vis_image/**/*.png')]
     assert sorted(drawn) == [

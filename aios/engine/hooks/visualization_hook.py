@@ -40,6 +40,10 @@ class WholeBodyVisualizationHook(Hook):
         show: Open a window for each image of a test.
         wait_time: Seconds until the window closes, 0 for a key press.
         backend_args: Storage back-end of :mod:`mmengine.fileio`.
+
+    Raises:
+        ValueError: If ``num_images`` is negative, or at the start of a
+            training or test, if the visualizer cannot draw persons.
     """
 
     def __init__(
@@ -51,12 +55,26 @@ class WholeBodyVisualizationHook(Hook):
         wait_time: float = 0,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
+        if num_images < 0:
+            raise ValueError(
+                f'num_images must not be negative, got {num_images}'
+            )
         self.num_images = num_images
         self.score_thr = score_thr
         self.test_out_dir = test_out_dir
         self.show = show
         self.wait_time = wait_time
         self.backend_args = backend_args
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the visualizer, before the first validation needs it."""
+        if self.num_images:
+            _check_visualizer(runner)
+
+    def before_test(self, runner: Runner) -> None:
+        """Check the visualizer, if images are drawn."""
+        if self._draws_tests:
+            _check_visualizer(runner)
 
     def after_val_iter(
         self,
@@ -91,7 +109,7 @@ class WholeBodyVisualizationHook(Hook):
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
         """Draw all images, if enabled."""
-        if not self.show and self.test_out_dir is None:
+        if not self._draws_tests:
             return
         for sample in outputs or ():
             image = self._draw(runner, sample)
@@ -105,11 +123,24 @@ class WholeBodyVisualizationHook(Hook):
                     image, win_name=name, wait_time=self.wait_time
                 )
 
+    @property
+    def _draws_tests(self) -> bool:
+        return self.show or self.test_out_dir is not None
+
     def _draw(self, runner: Runner, sample: DetDataSample) -> np.ndarray:
         content = fileio.get(sample.img_path, backend_args=self.backend_args)
         image = decode_image(content, sample.img_path)
         return draw_sample(
             runner.visualizer, image[..., ::-1], sample, self.score_thr
+        )
+
+
+def _check_visualizer(runner: Runner) -> None:
+    if not hasattr(runner.visualizer, 'draw_persons'):
+        raise ValueError(
+            'WholeBodyVisualizationHook needs a visualizer of type '
+            f'WholeBodyVisualizer, got {type(runner.visualizer).__name__}; '
+            'change visualizer, or set default_hooks.visualization=None'
         )
 
 
