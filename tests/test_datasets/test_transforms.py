@@ -556,6 +556,15 @@ def test_labels_of_other_datasets_are_checked(name, value, message):
         LoadHumanAnnotations()(results)
 
 
+@pytest.mark.parametrize('name', ['resize_down', 'crop', 'flip'])
+def test_labels_come_before_transforms(name):
+    img = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    results = LoadImage()(dict(img=img, img_path='a.png'))
+    results['gt_persons'] = labels([(40, 60)])
+    with pytest.raises(ValueError, match=r'a\.png: LoadHumanAnnotations must'):
+        TRANSFORMS[name](results)
+
+
 def test_unreadable_images_are_named(tmp_path):
     empty, text = tmp_path / 'empty.png', tmp_path / 'text.jpg'
     empty.write_bytes(b'')

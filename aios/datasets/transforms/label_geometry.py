@@ -62,6 +62,15 @@ def note_geometry(results: dict) -> None:
     results.pop('flip_direction', None)  # of mmcv, for the last flip only
 
 
+def _check_record(results: dict) -> None:
+    if 'homography_matrix' not in results:
+        raise ValueError(
+            f'{results.get("img_path", "an image")}: LoadHumanAnnotations '
+            'must come before transforms that move the image, also in '
+            'pipelines of images without labels'
+        )
+
+
 def rescale_labels(results: dict, size: tuple[int, int]) -> None:
     """Resize labels to an image of size ``(height, width)``."""
     height, width = results['img_shape']
@@ -88,7 +97,11 @@ def move_labels(
         scale: ``(sx, sy)``.
         offset: Pixels of the new image.
         size: ``(height, width)`` of the new image.
+
+    Raises:
+        ValueError: If the pipeline has not loaded the labels.
     """
+    _check_record(results)
     if offset != (0.0, 0.0):
         seen = np.array([-offset[0] / scale[0], -offset[1] / scale[1], 1])
         corner = np.linalg.solve(results['homography_matrix'], seen)
@@ -125,7 +138,11 @@ def flip_labels(results: dict) -> None:
     Left and right are swapped in joints, rotations, hand boxes and their
     validity flags.  Rotations are mirrored, ``(a, b, c) -> (a, -b, -c)``;
     shape, expression and gender do not change.
+
+    Raises:
+        ValueError: If the pipeline has not loaded the labels.
     """
+    _check_record(results)
     width = results['img_shape'][1]
     if 'gt_persons' in results:  # absent in inference
         _flip_persons(results['gt_persons'], width)
