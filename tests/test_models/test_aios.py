@@ -385,6 +385,21 @@ def test_necks_that_do_not_fit(neck, error, make_tiny_model) -> None:
 
 
 @pytest.mark.parametrize(
+    ('channels', 'error'),
+    [
+        ([32, 64, 128], r'2 maps .*\[32, 64\].*pose_prior one with 128'),
+        ([32, 64], 'must have 86 channels, got 128'),
+    ],
+)
+def test_backbone_without_a_pose_map(channels, error, make_tiny_model):
+    model = make_tiny_model(
+        neck=dict(in_channels=channels), decoder=dict(pose_prior={})
+    ).eval()
+    with pytest.raises(ValueError, match=error):
+        predict(model, (128, 128))
+
+
+@pytest.mark.parametrize(
     ('part', 'attention', 'name'),
     [
         ('encoder', 'self_attn_cfg', 'DeformableEncoder'),

@@ -171,7 +171,7 @@ class AiOS(DetectionTransformer):
             maps: ``(B, channels, height, width)`` maps of the backbone.
         """
         count = len(maps) - (self.decoder.pose_prior is not None)
-        model_checks.check_channels(self.neck_cfg, maps[:count])
+        model_checks.check_channels(self.neck_cfg, maps[:count], maps[count:])
         return *self.neck(tuple(maps[:count])), *maps[count:]
 
     def test_step(

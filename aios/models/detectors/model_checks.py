@@ -45,7 +45,9 @@ def check_levels(num_levels: int, *parts: nn.Module) -> None:
                 )
 
 
-def check_channels(neck: Any, maps: Sequence[Tensor]) -> None:
+def check_channels(
+    neck: Any, maps: Sequence[Tensor], pose_maps: Sequence[Tensor] = ()
+) -> None:
     """Check that the channels of neck and backbone are equal.
 
     Args:
@@ -53,6 +55,7 @@ def check_channels(neck: Any, maps: Sequence[Tensor]) -> None:
             a list for all maps or a number for one of them; other values are
             not checked.
         maps: ``(B, channels, height, width)`` maps of the backbone.
+        pose_maps: Its last map, if the decoder has a pose prior.
 
     Raises:
         ValueError: If they differ.
@@ -69,6 +72,10 @@ def check_channels(neck: Any, maps: Sequence[Tensor]) -> None:
         raise ValueError(
             f'neck.in_channels is {in_channels}, but the backbone outputs '
             f'{len(maps)} maps with {channels} channels'
+            + ''.join(
+                f', and for decoder.pose_prior one with {x.shape[1]}'
+                for x in pose_maps
+            )
         )
 
 

@@ -82,7 +82,15 @@ class PoseMaps:
 
         Returns:
             At least float32: half precision has no fractions of a cell.
+
+        Raises:
+            ValueError: If the number of channels is wrong.
         """
+        if maps.shape[1] != sum(POSE_CHANNELS):
+            raise ValueError(
+                'with decoder.pose_prior, the last map of the backbone must '
+                f'have {sum(POSE_CHANNELS)} channels, got {maps.shape[1]}'
+            )
         maps = at_least_float32(maps)
         height, width = maps.shape[-2:]
         cells = cell_centers((height, width), maps.device).to(maps.dtype)
