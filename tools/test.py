@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def show_images(config: Config, args: argparse.Namespace) -> None:
     """Let the visualization hook draw every image."""
-    hook = config.default_hooks.get('visualization')
+    hook = (config.get('default_hooks') or {}).get('visualization')
     if hook is None:
         sys.exit(
             'error: --show and --show-dir need '

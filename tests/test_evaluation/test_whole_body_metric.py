@@ -216,6 +216,12 @@ def test_mirrored_images_are_refused(samples):
         _evaluate(samples)
 
 
+def test_detectors_without_bodies_are_refused(samples):
+    del samples[0].pred_instances.joints3d
+    with pytest.raises(ValueError, match=r"0\.jpg: .* no joints3d.*'bboxes'"):
+        _evaluate(samples)
+
+
 def test_images_without_labels_are_refused(samples):
     del samples[0].gt_instances
     with pytest.raises(ValueError, match=r'0\.jpg.*LoadHumanAnnotations'):

@@ -29,6 +29,7 @@ from aios.evaluation.samples import (
     GroundTruthBodies,
     crowds_of,
     ground_truth_of,
+    name_of,
 )
 from aios.registry import METRICS
 from aios.results import finite_predictions_of
@@ -101,6 +102,12 @@ class WholeBodyMetric(NumberMetric):
             predicted, broken = finite_predictions_of(
                 sample, 0.0, ('bboxes', 'joints3d', 'vertices')
             )
+            if 'joints3d' not in predicted:
+                raise ValueError(
+                    f'{name_of(sample)}: predictions have no joints3d, only '
+                    f'{sorted(predicted)}; WholeBodyMetric is for models of '
+                    'bodies'
+                )
             overlaps = pairwise_iou(predicted['bboxes'], true['bboxes'])
             scores = predicted['scores']
             pairs = match_greedy(scores, overlaps, self.iou_thr)
