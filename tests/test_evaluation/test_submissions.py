@@ -361,6 +361,9 @@ def test_checker_names_faults(tmp_path, check):
     dump_pickle(folder / 'b.pkl', person())
     (folder / 'c_personId_0.pkl').write_bytes(b'cos\nsystem\n(S"x"\ntR.')
     (folder / 'readme.txt').write_text('x')
+    (folder / 'e_personId_0.pkl').mkdir()
+    (folder / 'f_personId_0.pkl').symlink_to('/dev/zero')
+    (folder / 'g_personId_0.pkl').symlink_to('nowhere.pkl')
     with open(folder / 'd_personId_0.pkl', 'wb') as file:
         pickle.dump({**person(), 'joints': b'numpy._core'}, file)
     status, out = check(folder)
@@ -371,6 +374,8 @@ def test_checker_names_faults(tmp_path, check):
     assert 'c_personId_0.pkl' in out
     assert 'readme.txt' in out
     assert 'servers with NumPy 1' in out
+    for name in 'efg':
+        assert f'{name}_personId_0.pkl is not a file' in out
     _, short = check(folder, '--max-faults', '1')
     assert '... and' in short
 

@@ -105,6 +105,8 @@ class Submission:
     def read_bytes(self, name: str) -> bytes:
         """Bytes of one of :attr:`names`."""
         if self._archive is None:
+            if not (self.folder / name).is_file():  # but a device, for example
+                raise CorruptFileError(f'{self.path}: {name} is not a file')
             size = (self.folder / name).stat().st_size
         else:
             size = self._archive.getinfo(name).file_size
