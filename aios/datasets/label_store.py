@@ -18,6 +18,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -38,6 +39,7 @@ STORE_VERSION = 12
 
 _META = 'meta.json'
 _SUFFIX = '.labels'
+_ABANDONED = 86400  # seconds
 
 
 def file_signature(path: str | os.PathLike) -> dict[str, Any]:
@@ -241,8 +243,13 @@ class _ColumnWriter:
 def _remove_stale(root: Path, source: Mapping[str, Any]) -> None:
     """Delete stores of earlier states of the same file, or earlier code.
 
-    Processes that have mapped one can still read it.
+    Processes that have mapped one can still read it.  Temporary folders of
+    killed processes are deleted, too.
     """
+    for path in root.glob(f'.*{_SUFFIX}.*.tmp'):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
     for meta in root.glob(f'*{_SUFFIX}/{_META}'):
         try:
             old = read_record(meta, dict(source=dict))

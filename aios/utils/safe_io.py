@@ -327,7 +327,8 @@ def remove_half_written(
     """
     folder = Path(folder)
     for path in folder.rglob('.*') if recursive else folder.glob('.*'):
-        if is_half_written(path):
+        # A label store has a temporary folder, which its process removes.
+        if is_half_written(path) and not path.is_dir():
             path.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from aios.datasets import LabelStore
 from aios.datasets.label_options import LabelTable
+from aios.utils.safe_io import remove_half_written
 
 
 @pytest.fixture
@@ -99,6 +100,22 @@ def test_failed_build_leaves_nothing(source):
     assert list((source.parent / '.aios_cache').glob('.*.tmp')) == []
     store = LabelStore.open(source, {}, Builder(1.0))
     assert store['points'].shape == (5, 3)
+
+
+def test_folders_of_killed_processes_are_removed(source):
+    root = source.parent / '.aios_cache'
+    old, new = (
+        root / f'.source-0.labels.{letter * 32}.tmp' for letter in 'ab'
+    )
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / 'points.npy').write_bytes(b'half')
+    os.utime(old, (1, 1))
+    LabelStore.open(source, {}, Builder())
+    assert not old.exists()
+    assert new.exists()  # another process may be writing it
+    remove_half_written(source.parent, recursive=True)
+    assert (new / 'points.npy').exists()
 
 
 @pytest.mark.parametrize('name', ['points.npy', 'empty.npy', 'meta.json'])
