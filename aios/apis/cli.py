@@ -159,6 +159,14 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         '(default: as in the config; the published one keeps all)',
     )
     group.add_argument(
+        '--tiles',
+        type=number(int, 1),
+        default=1,
+        metavar='N',
+        help='for crowds and distant persons: also process images in N x N '
+        'overlapping tiles, enlarged (default: %(default)s, the whole image)',
+    )
+    group.add_argument(
         '--track',
         action='store_true',
         help='assign consistent ids to persons over frames',
@@ -401,6 +409,7 @@ def make_inferencer(
         intrinsics=args.intrinsics,
         exif=not args.no_exif,
         batch_size=args.batch_size,
+        tiles=args.tiles,
         show_progress=dist.is_main,
     )
     model, weights = model_and_weights(args)

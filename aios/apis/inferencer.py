@@ -27,6 +27,7 @@ from aios.registry import INFERENCERS
 from aios.results import FrameResult, predictions_of
 from aios.results.plain import frame_as_dict
 from aios.results.schema import DEFAULT_BODY_MODEL
+from aios.structures.tiles import tiled_test_cfg
 from aios.utils.command_line import set_options
 from aios.utils.digests import digest, file_sha256
 from aios.utils.shipped import SHIPPED_MODEL, shipped_weights
@@ -85,6 +86,8 @@ class AiOSInferencer(FrameInferencer, BaseInferencer):
             Without any of the four the network's virtual camera is used.
         batch_size: Images of the same size at once.
         cfg_options: Values to set in the config, by dotted name.
+        tiles: For crowds and distant persons: enlarge images by this factor
+            and also process them in so many overlapping tiles per side.
         show_progress: Show a progress bar during calls.
 
     Raises:
@@ -113,6 +116,7 @@ class AiOSInferencer(FrameInferencer, BaseInferencer):
         exif: bool = True,
         batch_size: int = 1,
         cfg_options: Mapping[str, Any] | None = None,
+        tiles: int = 1,
         show_progress: bool = True,
     ) -> None:
         self._set_options(
@@ -128,6 +132,10 @@ class AiOSInferencer(FrameInferencer, BaseInferencer):
             self._content = load_weights(weights)  # for config and model
         config = read_model_config(model, weights, self._content)
         set_options(config, cfg_options)
+        self._tiles = tiles
+        if tiles != 1:
+            test_cfg = tiled_test_cfg(config.model.get('test_cfg'), tiles)
+            config.model.test_cfg = test_cfg
         self.device = device or get_device()
         check_device(self.device)
         super().__init__(
@@ -220,7 +228,7 @@ class AiOSInferencer(FrameInferencer, BaseInferencer):
         return prepare_for_inference(model)
 
     def _init_pipeline(self, cfg: Any) -> Compose:
-        return build_pipeline(cfg)
+        return build_pipeline(cfg, self._tiles)
 
     def _init_collate(self, cfg: Any) -> Any:
         return pseudo_collate

@@ -50,6 +50,7 @@ class OnnxInferencer(FrameInferencer):
         show_progress: Show a progress bar during runs.
         runtime: See :class:`~aios.runtime.OnnxDetector`.
         dtype: See :class:`~aios.runtime.OnnxDetector`.
+        tiles: See :class:`AiOSInferencer`.
 
     Raises:
         OnnxError: If the runtime is missing, or does not support the device
@@ -76,6 +77,7 @@ class OnnxInferencer(FrameInferencer):
         show_progress: bool = True,
         runtime: str = 'onnx',
         dtype: str = 'float32',
+        tiles: int = 1,
     ) -> None:
         self._set_options(
             InstanceFilter(score_thr, max_persons, nms_iou),
@@ -91,7 +93,9 @@ class OnnxInferencer(FrameInferencer):
             body_model,
             runtime=runtime,
             dtype=dtype,
+            tiles=tiles,
         )
+        self._tiles = tiles
         self._runtime = runtime if dtype == 'float32' else f'{runtime} {dtype}'
 
     @property
@@ -117,7 +121,8 @@ class OnnxInferencer(FrameInferencer):
     def fingerprint(self) -> dict[str, str]:
         """Digests of everything that results depend on besides options."""
         return dict(
-            config=f'{self._runtime}, body model {self.body_model_name}',
+            config=f'{self._runtime}, body model {self.body_model_name}'
+            + f', {self._tiles} tiles' * (self._tiles > 1),
             checkpoint=self._file_digest,
         )
 

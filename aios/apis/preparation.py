@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 
 from aios.datasets.transforms.label_geometry import start_record
 from aios.registry import TRANSFORMS
+from aios.structures.tiles import enlarged_resize
 from aios.utils.openmmlab import type_name
 
 from .frames import Frame
@@ -25,16 +26,30 @@ DEFAULT_PIPELINE = (
 _LABELS = ('LoadHumanAnnotations', 'FilterWholeBody')
 
 
-def build_pipeline(config: Mapping[str, Any]) -> Compose:
+def build_pipeline(config: Mapping[str, Any], tiles: int = 1) -> Compose:
     """Build the test pipeline of a config, without steps that need labels.
 
     Args:
         config: Its first test dataset is used.
+        tiles: Factor of the size of images.
+
+    Raises:
+        ValueError: If the size of images cannot be changed.
     """
+    steps = find_pipeline(config)
+    if tiles > 1:
+        resizing = [type_name(step) == 'WholeBodyResize' for step in steps]
+        if not any(resizing):
+            raise ValueError(
+                'tiles need WholeBodyResize in the test pipeline, which has '
+                f'{", ".join(map(type_name, steps))}'
+            )
+        steps = [
+            enlarged_resize(step, tiles) if resizes else step
+            for step, resizes in zip(steps, resizing, strict=True)
+        ]
     with DefaultScope.overwrite_default_scope('aios'):
-        return Compose(
-            [TRANSFORMS.build(step) for step in find_pipeline(config)]
-        )
+        return Compose([TRANSFORMS.build(step) for step in steps])
 
 
 def find_pipeline(config: Mapping[str, Any]) -> list[Any]:

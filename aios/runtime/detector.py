@@ -21,14 +21,14 @@ from aios.body_models import NumpySMPLXLayer
 from aios.results import FrameResult
 from aios.results.schema import DEFAULT_BODY_MODEL
 from aios.structures.decoding import DecodingConfig
+from aios.structures.tiles import enlarged_resize, tiled_test_cfg
 from aios.utils.resizing import fit_size, keep_ratio_size, resize_image
 
 from .decoding import decode_persons
-from .image_pyramid import join_levels, resize_images
+from .image_pyramid import Outputs, join_levels, resize_images, run_tiles
 from .openvino_session import OpenVINOSession
 from .session import OnnxError, make_session, read_description
 
-Outputs = dict[str, np.ndarray]
 RUNTIMES = ('onnx', 'openvino')
 """Runtimes of exported networks."""
 
@@ -53,6 +53,8 @@ class OnnxDetector:
         runtime: ``'onnx'`` for ONNX Runtime, or ``'openvino'``.
         dtype: Type of the backbone, ``'float32'``, or with OpenVINO
             ``'bfloat16'``.
+        tiles: See :class:`aios.apis.AiOSInferencer`; needs a file for any
+            image size.
 
     Attributes:
         description: See :func:`aios.runtime.read_description`.
@@ -74,11 +76,20 @@ class OnnxDetector:
         *,
         runtime: str = 'onnx',
         dtype: str = 'float32',
+        tiles: int = 1,
     ) -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f'{path}: no such file')
         self.session = _open_session(path, device, num_threads, runtime, dtype)
-        self.description = read_description(self.session, path)
+        description = read_description(self.session, path)
+        if tiles > 1 and description['size'] is not None:
+            raise ValueError(
+                f'{path}: takes images of one size, but tiles need any size; '
+                'export it without --shape'
+            )
+        test_cfg = tiled_test_cfg(description['test_cfg'], tiles)
+        resize = enlarged_resize(description['resize'], tiles)
+        self.description = description | dict(test_cfg=test_cfg, resize=resize)
         self.test_cfg = DecodingConfig(**self.description['test_cfg'])
         self._body_options: dict[str, Any] = self.description['body_model']
         if body_model is not None:
@@ -166,13 +177,11 @@ class OnnxDetector:
         if self.description['size'] is not None:  # with a batch size of one
             return [out for x in images for out in self._run(x[None])]
         batch = np.stack(images)
-        resized = [
-            resize_images(batch, level.scale)
-            for level in self.test_cfg.pyramid
-        ]
-        outputs = [
-            [(y, x.shape[:-3:-1]) for y in self._run(x)] for x in resized
-        ]
+        outputs = []
+        for level in self.test_cfg.pyramid:
+            resized = resize_images(batch, level.scale)
+            found = run_tiles(resized, level.tiles, self._run)
+            outputs.append([(x, resized.shape[:-3:-1]) for x in found])
         size = batch.shape[:-3:-1]
         return [
             join_levels(levels, size) for levels in zip(*outputs, strict=True)

@@ -7,10 +7,15 @@ Legend: ``B`` images, ``P`` candidates of a level.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 from PIL import Image
+
+from aios.structures.tiles import Tile, tile_spans
+
+Outputs = dict[str, np.ndarray]
 
 
 def resize_images(images: np.ndarray, scale: float) -> np.ndarray:
@@ -29,6 +34,55 @@ def resize_images(images: np.ndarray, scale: float) -> np.ndarray:
         for x in images.reshape(-1, *images.shape[-2:])
     ]
     return np.stack(resized).reshape(*images.shape[:2], height, width)
+
+
+def run_tiles(
+    images: np.ndarray,
+    count: int,
+    run: Callable[[np.ndarray], list[Outputs]],
+) -> list[Outputs]:
+    """Outputs for overlapping tiles of images.
+
+    Args:
+        images: ``(B, 3, h, w)``.
+        count: Number of tiles per side.
+        run: Outputs ``(P, ...)`` by name, for each image of a batch.
+
+    Returns:
+        Outputs of all tiles for each image. Persons who are cut by a border
+        of a tile have a probability of 0.
+    """
+    if count == 1:
+        return run(images)
+    size = np.array(images.shape[:-3:-1], np.float32)
+    found: list[list[Outputs]] = [[] for _ in images]
+    spans = [tile_spans(side, count) for side in images.shape[-2:]]
+    for (top, bottom), (left, right) in product(*spans):
+        offset = np.array([left, top], np.float32)
+        tile = Tile(offset, np.array([right, bottom]) - offset, size)
+        crop = np.ascontiguousarray(images[..., top:bottom, left:right])
+        for outputs, tiles in zip(run(crop), found, strict=True):
+            tiles.append(_in_image(outputs, tile))
+    return [
+        {name: np.concatenate([x[name] for x in tiles]) for name in tiles[0]}
+        for tiles in found
+    ]
+
+
+def _in_image(outputs: Outputs, tile: Tile[np.ndarray]) -> Outputs:
+    """Outputs for the image of a tile."""
+    changed = {
+        name: (tile.boxes if name.endswith('_box') else tile.points)(value)
+        for name, value in outputs.items()
+        if name.endswith(('_box', '_keypoints'))
+    }
+    cut = tile.cuts(outputs['body_box'])[:, None]
+    changed['logits'] = np.where(cut, -np.inf, outputs['logits'])
+    changed['camera'] = tile.camera(outputs['camera'])
+    return outputs | {
+        name: value.astype(outputs[name].dtype)
+        for name, value in changed.items()
+    }
 
 
 def join_levels(

@@ -31,6 +31,9 @@ class PyramidLevel:
         scale: Relative to the image size of the test pipeline.
         min_size: Smaller persons are left to other levels.
         max_size: Larger persons are left to other levels.
+        tiles: Number of overlapping tiles per side (:mod:`.tiles`) that the
+            image is cut into; persons at their borders are left to other
+            tiles and levels.
 
     Raises:
         ValueError: If a value is out of range.
@@ -39,6 +42,7 @@ class PyramidLevel:
     scale: float = 1.0
     min_size: float = 0.0
     max_size: float = math.inf
+    tiles: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.scale <= 1:
@@ -55,6 +59,12 @@ class PyramidLevel:
             raise ValueError(
                 'max_size of a level of test_cfg.pyramid must be larger '
                 f'than min_size {self.min_size}, got {self.max_size}'
+            )
+
+        if self.tiles < 1:
+            raise ValueError(
+                'tiles of a level of test_cfg.pyramid must be positive, got '
+                f'{self.tiles}'
             )
 
     @staticmethod

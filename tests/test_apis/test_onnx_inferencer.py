@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from pathlib import Path
 
 import cv2
@@ -205,6 +206,36 @@ def test_same_persons_at_two_sizes(deploy, inferencer, images):
     assert alone.instances['scores'].tolist() != (
         expected[0].instances['scores'].tolist()
     )
+
+
+def test_same_persons_in_tiles(deploy, inferencer, images: Path):
+    options = dict(tiles=2, **QUIET)
+    expecting = AiOSInferencer(
+        weights=inferencer.weights, device='cpu', **options
+    )
+    path, session = deploy(None)
+    deployed = OnnxInferencer(path, batch_size=2, **options)
+    expected = list(expecting.stream(images, with_vertices=True))
+    found = list(deployed.stream(images, with_vertices=True))
+    assert len(session.shapes) == 2 * (4 + 1)  # tiles, and the whole image
+    for one, other in zip(found, expected, strict=True):
+        _compare(one.instances, other.instances)
+    plain = AiOSInferencer(weights=inferencer.weights, device='cpu', **QUIET)
+    assert plain.fingerprint() != expecting.fingerprint()
+    assert OnnxInferencer(path).fingerprint() != deployed.fingerprint()
+
+
+def test_tiles_need_images_of_other_sizes(deploy, inferencer):
+    path, _ = deploy(FRAME)
+    with pytest.raises(ValueError, match='takes images of one size'):
+        OnnxInferencer(path, tiles=2)
+    config = deepcopy(inferencer.cfg)
+    config.test_dataloader.dataset.pipeline = [
+        dict(type='LoadImage'),
+        dict(type='PackWholeBodyInputs'),
+    ]
+    with pytest.raises(ValueError, match='tiles need WholeBodyResize'):
+        AiOSInferencer(config, inferencer.weights, 'cpu', tiles=2)
 
 
 def test_batches(deploy, inferencer, images: Path):
@@ -479,7 +510,7 @@ def test_benchmark_measures_each_copy_of_a_person(
         'aios.visualization.OverlayDrawer',
         lambda faces: lambda frame, image: drawn.append(len(frame)),
     )
-    config = inferencer.cfg.copy()
+    config = deepcopy(inferencer.cfg)
     config.model.test_cfg.update(nms_oks_thr=0.4, nms_head_thr=0.25)
     path, _ = deploy(FRAME, config)
     tool = load_script('tools/analysis_tools/benchmark_runtime.py')

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from aios.models.checkpoints import check_state_dict
 from aios.models.heads.decoding import DecodingConfig
-from aios.models.heads.outputs import EncoderOutputs
+from aios.models.heads.outputs import EncoderOutputs, LayerOutputs
 from aios.models.layers.decoder_layer import Memory
 from aios.models.layers.denoising import DenoisingQueries
 from aios.models.layers.grids import level_box_logits
@@ -33,7 +33,7 @@ from aios.registry import MODELS
 from aios.utils.tensors import tensor_like
 
 from . import model_checks
-from .image_pyramid import join_levels, padding_mask, resize_batch, sizes_of
+from .image_pyramid import padding_mask, predict_pyramid, sizes_of
 
 
 @MODELS.register_module()
@@ -208,19 +208,20 @@ class AiOS(DetectionTransformer):
             decoding: Options; ``None`` for ``test_cfg``.
         """
         test_cfg = decoding or DecodingConfig.read(self.bbox_head.test_cfg)
-        levels = []
-        for level in test_cfg.pyramid:
-            images, samples = resize_batch(inputs, data_samples, level.scale)
+
+        def forward(
+            images: Tensor, samples: Sequence[DetDataSample]
+        ) -> LayerOutputs:
             head_inputs = self.forward_transformer(
                 self.extract_feat(images), samples, decoding
             )
-            outputs = self.bbox_head.forward_last(**head_inputs)
-            levels.append((outputs, sizes_of(samples, images)))
+            return self.bbox_head.forward_last(**head_inputs)
+
+        outputs = predict_pyramid(
+            inputs, data_samples, test_cfg.pyramid, forward
+        )
         results = self.bbox_head.predict(
-            join_levels(levels, sizes_of(data_samples, inputs)),
-            data_samples,
-            rescale,
-            decoding,
+            outputs, data_samples, rescale, decoding
         )
         return self.add_pred_to_datasample(data_samples, results)
 

@@ -7,8 +7,9 @@ Legend: ``B`` images, ``P`` candidates of a level.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from aios.models.heads.outputs import LayerOutputs, SMPLXParams
+from aios.structures.decoding import PyramidLevel
+from aios.structures.tiles import Tile, tile_spans
 from aios.utils.tensors import tensor_like
 
 
@@ -68,7 +71,7 @@ def resize_images(images: Tensor, scale: float) -> Tensor:
     )
 
 
-def resize_batch(
+def _resize_batch(
     images: Tensor, samples: Sequence[DetDataSample], scale: float
 ) -> tuple[Tensor, Sequence[DetDataSample]]:
     """Downscale images and adapt their samples.
@@ -93,7 +96,95 @@ def resize_batch(
     return resized, smaller
 
 
-def join_levels(
+Forward = Callable[[Tensor, Sequence[DetDataSample]], LayerOutputs]
+"""Predictions for a batch."""
+
+
+def predict_pyramid(
+    images: Tensor,
+    samples: Sequence[DetDataSample],
+    pyramid: Sequence[PyramidLevel],
+    forward: Forward,
+) -> LayerOutputs:
+    """Predictions of all levels and tiles.
+
+    Args:
+        images: ``(B, C, height, width)``.
+        samples: Samples with ``img_shape``.
+        pyramid: See ``pyramid`` of
+            :class:`~aios.structures.decoding.DecodingConfig`.
+        forward: Predictions for a batch.
+
+    Returns:
+        ``P`` of all levels, with ``levels``.
+    """
+    levels = []
+    for level in pyramid:
+        resized, smaller = _resize_batch(images, samples, level.scale)
+        outputs = _predict_tiles(resized, smaller, level.tiles, forward)
+        levels.append((outputs, sizes_of(smaller, resized)))
+    return _join_levels(levels, sizes_of(samples, images))
+
+
+def _predict_tiles(
+    images: Tensor,
+    samples: Sequence[DetDataSample],
+    count: int,
+    forward: Forward,
+) -> LayerOutputs:
+    """Predictions for overlapping tiles of images, ``count`` per side.
+
+    Persons who are cut by a border of a tile have a probability of 0.
+    """
+    if count == 1:
+        return forward(images, samples)
+    outputs = []
+    for image, sample in zip(images, samples, strict=True):
+        # Tiles must not depend on the padding of the batch.
+        height, width = sample.img_shape[:2]
+        found = _tiles_of(image[:, :height, :width], count, forward)
+        outputs.append(_combine([found], _join_tiles))
+    return _combine(outputs, torch.cat)
+
+
+def _join_tiles(tensors: list[Tensor]) -> Tensor:
+    """Candidates ``(1, T P, ...)`` of an image, from ``(T, P, ...)``."""
+    return tensors[0].flatten(0, 1)[None]
+
+
+def _tiles_of(image: Tensor, count: int, forward: Forward) -> LayerOutputs:
+    """Predictions for the tiles of an image ``(C, height, width)``."""
+    spans = [tile_spans(side, count) for side in image.shape[-2:]]
+    places = list(product(*spans))
+    tiles = torch.stack([image[:, t:b, x:r] for (t, b), (x, r) in places])
+    shape = tiles.shape[-2:]
+    meta = dict(img_shape=shape, batch_input_shape=shape)
+    samples = [DetDataSample(metainfo=meta) for _ in places]
+    offsets = [[[left, top]] for (top, _), (left, _) in places]
+    sizes = shape[::-1], image.shape[:-3:-1]
+    tile = Tile(
+        *(tensor_like(x, image, torch.float32) for x in (offsets, *sizes))
+    )
+    return _in_image(forward(tiles, samples), tile)
+
+
+def _in_image(outputs: LayerOutputs, tile: Tile[Tensor]) -> LayerOutputs:
+    """Predictions for the images of tiles."""
+    cut = tile.cuts(outputs.boxes['body_box'])
+    smplx = outputs.smplx
+    if smplx is not None:
+        smplx = replace(smplx, camera=tile.camera(smplx.camera))
+    per_point = replace(tile, offset=tile.offset[..., None, :])
+    return replace(
+        outputs,
+        logits=outputs.logits.masked_fill(cut[..., None], -math.inf),
+        boxes={k: tile.boxes(x) for k, x in outputs.boxes.items()},
+        points={k: per_point.points(x) for k, x in outputs.points.items()},
+        smplx=smplx,
+    )
+
+
+def _join_levels(
     levels: Sequence[tuple[LayerOutputs, Tensor]], sizes: Tensor
 ) -> LayerOutputs:
     """Concatenate the candidates of all levels.
@@ -102,15 +193,21 @@ def join_levels(
         levels: Predictions and ``(B, 2)`` width and height of the images at
             each level.
         sizes: ``(B, 2)`` width and height of the images.
-
-    Returns:
-        ``P`` of all levels, with ``levels``.
     """
     outputs = [_rescale(x, sizes / level_sizes) for x, level_sizes in levels]
     index = [
         torch.full_like(x.logits[..., 0], number, dtype=torch.int64)
         for number, x in enumerate(outputs)
     ]
+    joined = _combine(outputs, lambda tensors: torch.cat(tensors, 1))
+    return replace(joined, levels=torch.cat(index, 1))
+
+
+def _combine(
+    outputs: Sequence[LayerOutputs],
+    function: Callable[[list[Tensor]], Tensor],
+) -> LayerOutputs:
+    """Apply a function to the tensors of one kind of all outputs."""
     scores = [
         x.keypoint_scores for x in outputs if x.keypoint_scores is not None
     ]
@@ -118,17 +215,15 @@ def join_levels(
     first = outputs[0]
     return replace(
         first,
-        logits=torch.cat([x.logits for x in outputs], 1),
+        logits=function([x.logits for x in outputs]),
         boxes={
-            k: torch.cat([x.boxes[k] for x in outputs], 1) for k in first.boxes
+            k: function([x.boxes[k] for x in outputs]) for k in first.boxes
         },
         points={
-            k: torch.cat([x.points[k] for x in outputs], 1)
-            for k in first.points
+            k: function([x.points[k] for x in outputs]) for k in first.points
         },
-        smplx=SMPLXParams.cat(smplx) if smplx else None,
-        keypoint_scores=torch.cat(scores, 1) if scores else None,
-        levels=torch.cat(index, 1),
+        smplx=SMPLXParams.combine(smplx, function) if smplx else None,
+        keypoint_scores=function(scores) if scores else None,
     )
 
 

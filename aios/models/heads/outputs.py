@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-import torch
 from torch import Tensor
 
 from aios.models.layers.denoising import DenoisingQueries
@@ -57,11 +56,15 @@ class SMPLXParams:
         return self.map(take)
 
     @classmethod
-    def cat(cls, params: Sequence[SMPLXParams]) -> SMPLXParams:
-        """Concatenate parameters along ``P``."""
+    def combine(
+        cls,
+        params: Sequence[SMPLXParams],
+        function: Callable[[list[Tensor]], Tensor],
+    ) -> SMPLXParams:
+        """Apply a function, such as ``torch.cat``, to every parameter."""
         return cls(
             **{
-                f.name: torch.cat([getattr(x, f.name) for x in params], dim=1)
+                f.name: function([getattr(x, f.name) for x in params])
                 for f in fields(cls)
             }
         )
