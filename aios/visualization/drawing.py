@@ -24,6 +24,7 @@ Color = Sequence[int]
 
 _SHIFT = 4  # fractional bits of OpenCV's fixed-point coordinates
 _FAR = 30_000  # larger than any image, smaller than OpenCV's limit
+_LINES_PER_IMAGE, _LINES_PER_PERSON = 300, 40  # sides in line widths
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -241,9 +242,18 @@ def fit_into(image: np.ndarray, cell: np.ndarray) -> None:
     )
 
 
-def line_width(image: np.ndarray) -> int:
-    """Thickness of lines in pixels, proportional to the image size."""
-    return max(1, round(min(image.shape[:2]) / 300))
+def line_width(image: np.ndarray, box: np.ndarray | None = None) -> int:
+    """Thickness of lines in pixels, proportional to the image size.
+
+    Args:
+        image: ``(H, W, 3)``.
+        box: ``(4,)`` xyxy of a person, whose lines are thinner if it is
+            small.
+    """
+    width = min(image.shape[:2]) / _LINES_PER_IMAGE
+    if box is not None:
+        width = min(width, max(box[2:] - box[:2]) / _LINES_PER_PERSON)
+    return max(1, round(width))
 
 
 def _fixed_point(points: np.ndarray) -> list[tuple[int, int]]:

@@ -137,14 +137,14 @@ class OverlayDrawer:
         """Boxes, label and skeleton of a person, in place."""
         person = {name: value[row] for name, value in frame.instances.items()}
         color = instance_color(int(person['person_id']))
-        thickness = line_width(image)
         corners = np.tile(scale, 2)
+        box = person['bboxes'] * corners
+        thickness = line_width(image, box)
         if 'part_boxes' in self.options.layers:
             for name in ('lhand_bboxes', 'rhand_bboxes', 'face_bboxes'):
                 fine = max(1, thickness // 2)
                 draw_boxes(image, person[name] * corners, color, fine)
         if 'boxes' in self.options.layers:
-            box = person['bboxes'] * corners
             text = f'{person["person_id"]}: {person["scores"]:.2f}'
             size = max(0.4, 0.22 * thickness)
             draw_boxes(image, box, color, thickness)

@@ -13,6 +13,7 @@ from aios.visualization import (
     draw_skeleton,
     joint_colors,
 )
+from aios.visualization.drawing import line_width
 
 WHITE = (255, 255, 255)
 
@@ -195,3 +196,11 @@ def test_contact_sheet_is_about_square():
 def test_contact_sheet_refuses_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         contact_sheet(**arguments)
+
+
+def test_lines_of_small_persons_are_thin():
+    image = np.zeros((1728, 2304, 3), np.uint8)
+    sides = (None, 1600, 80, 1, 0)
+    boxes = [None if x is None else np.array([5, 5, 5 + x / 3, 5 + x])
+             for x in sides]  # fmt: skip
+    assert [line_width(image, box) for box in boxes] == [6, 6, 2, 1, 1]
