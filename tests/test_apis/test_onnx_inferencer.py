@@ -17,7 +17,7 @@ from api_images import draw_image, photo
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from onnx_sessions import DescribedSession
-from script_loader import ROOT, load_script
+from script_loader import load_script
 from torch import nn
 
 from aios.__main__ import main as export_command
@@ -97,29 +97,6 @@ def deploy(
         return path, session
 
     return make
-
-
-def test_file_knows_the_hand_convention():
-    config = Config.fromfile(ROOT / 'configs/aios/aios_s.py')
-    config.model.bbox_head.body_model.flat_hand_mean = True
-    description = describe_model(config, '', None)
-    read = read_description(DescribedSession(description), 'aios_s.onnx')
-    expected = dict(model_path='free', flat_hand_mean=True)
-    assert read['body_model'] == expected
-
-
-def test_configs_of_both_styles_describe_the_same():
-    """Types are names, or classes in MMEngine's new style."""
-    text, new = (
-        Config.fromfile(ROOT / path)
-        for path in (
-            'configs/aios/aios_tiny_1xb8-24e_synthetic.py',
-            'aios/configs/aios_tiny_1xb8_24e_synthetic.py',
-        )
-    )
-    first, second = (describe_model(x, '', None) for x in (text, new))
-    assert first.pop('model') != second.pop('model')
-    assert first == second
 
 
 def _main(path: str) -> Callable:
