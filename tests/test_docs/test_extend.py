@@ -14,10 +14,12 @@ import torch
 from gt_fields import ground_truth, image_sample
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.runner import load_checkpoint
 from script_loader import page_blocks
 from torch import Tensor
 
 from aios.datasets.pipeline import build_pipeline
+from aios.models.checkpoints import CheckpointError
 from aios.registry import DATASETS, MODELS
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +67,20 @@ def test_backbones(pages) -> None:
             out = model(*batch(0), mode='tensor')
         assert out.layers[-1].smplx.betas.isfinite().all()
         assert type(model.backbone).__name__ == name
+
+
+def test_weights_of_another_backbone(pages, tmp_path) -> None:
+    (drop,) = (s['drop_backbone'] for s in pages['backbone'] if 'torch' in s)
+    backbone, neck = dict(base_channels=32), dict(in_channels=[64, 128, 256])
+    source, model = build({}), build(dict(backbone=backbone, neck=neck))
+    model.bbox_head.encoder_cls.bias.data.zero_()
+    with pytest.raises(CheckpointError, match='has shape .*in the checkpoint'):
+        model.load_state_dict(source.state_dict(), strict=False)
+    torch.save(dict(state_dict=source.state_dict()), tmp_path / 'a.pth')
+    drop(tmp_path / 'a.pth', tmp_path / 'b.pth')
+    load_checkpoint(model, str(tmp_path / 'b.pth'))
+    for name in ('bbox_head.encoder_cls.bias', 'level_embed'):
+        assert torch.equal(*(x.state_dict()[name] for x in (model, source)))
 
 
 def test_stages(pages) -> None:
