@@ -71,3 +71,16 @@ def test_a_kernel_that_fails_does_not_hide_the_others():
     assert broken == {'fails': 'NotImplementedError: no such instruction'}
     with pytest.raises(RuntimeError, match='all kernels fail.*instruction'):
         module.drop_broken({'fails': module.Case(fails, [], inputs)})
+
+
+@pytest.mark.parametrize(
+    ('options', 'code'),
+    [
+        (['--size', '64'], 2),
+        (['--size', '0x64'], 2),
+        (['--device', 'toaster'], r'error: .*toaster'),
+    ],
+)
+def test_wrong_options_end_in_one_line(options, code):
+    with pytest.raises(SystemExit, match=str(code)):
+        load_script(SCRIPT).main(options)

@@ -35,6 +35,8 @@ from aios.ops import available_kernels, multi_scale_deformable_attention
 from aios.utils import mmcv_ext
 from aios.utils.command_line import (
     add_json_option,
+    errors_in_one_line,
+    image_size,
     make_parser,
     markdown_table,
     number,
@@ -63,6 +65,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument(
         '--size',
+        type=image_size,
         default='1333x800',
         help='image size, WIDTHxHEIGHT (default: %(default)s)',
     )
@@ -95,9 +98,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def level_sizes(size: str) -> list[tuple[int, int]]:
+def level_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
     """Height and width of the levels with stride 8, 16, 32 and 64."""
-    width, height = map(int, size.split('x'))
+    width, height = size
     return [(-(-height // s), -(-width // s)) for s in (8, 16, 32, 64)]
 
 
@@ -242,8 +245,9 @@ def make_cases(
     return cases
 
 
+@errors_in_one_line()
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Run the command."""
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
     shapes = level_sizes(args.size)
