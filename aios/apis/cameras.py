@@ -219,7 +219,9 @@ def load_intrinsics(
         CameraModel(intrinsics=_rows(K), size=size, distortion=distortion)
     except FileNotFoundError:
         raise
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
+    except (
+        *(KeyError, OverflowError, RecursionError, TypeError, ValueError),
+    ) as error:
         raise ValueError(
             f'{path}: must be a .npy, .npz, .json or .txt file with a camera '
             f'matrix K of shape (3, 3) ({error})'

@@ -84,7 +84,7 @@ def read_tracks(path: str | os.PathLike, predicted: bool = False) -> Track:
         track = readers[path.suffix](path.read_text(encoding='utf-8-sig'))
     except (
         *(AttributeError, IndexError, KeyError, OverflowError),
-        *(TypeError, ValueError),
+        *(RecursionError, TypeError, ValueError),
     ) as error:
         raise TrackFileError(
             f'{path}: invalid content ({type(error).__name__}: {error})'

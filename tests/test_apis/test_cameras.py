@@ -75,6 +75,7 @@ def test_images_of_another_shape_are_refused(tmp_path: Path):
         ('a.txt', 'abc'),
         ('a.json', '{"k": []}'),
         ('a.json', '['),
+        pytest.param('a.json', '[' * 100_000, id='deep'),
         ('a.npy', 'no array'),
     ],
 )

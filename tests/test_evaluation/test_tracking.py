@@ -224,6 +224,7 @@ def test_ignored_regions(tmp_path, evaluate):
             r'annotations\[1\] needs .* image_id of an image .*9',
         ),
         ('a.json', '[', 'JSONDecodeError'),
+        pytest.param('a.json', '[' * 100_000, 'RecursionError', id='deep'),
         ('a.csv', '', r"one of \('.json', '.txt'\)"),
     ],
 )
