@@ -285,6 +285,11 @@ def recode(path):
     path.write_text(path.read_text(), encoding='utf-16')
 
 
+def nest(path):
+    """Deeper than readers of JSON go, and longer than fields of tables."""
+    path.write_text('[' * 200_000)
+
+
 @pytest.mark.parametrize(
     ('name', 'file', 'damage'),
     [
@@ -297,9 +302,11 @@ def recode(path):
             (replace, ()),
             (Path.unlink, OPTIONAL),
             (recode, ()),
+            (nest, ()),
         )
         if file not in harmless
-        if damage is not recode or file.endswith(('.csv', '.json', '.txt'))
+        if damage not in (recode, nest)
+        or file.endswith(('.csv', '.json', '.txt'))
     ],
 )
 def test_bad_input(release, models, tmp_path, name, file, damage):

@@ -11,6 +11,7 @@ a killed process leaves only complete ones.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import shutil
 from abc import ABC, abstractmethod
@@ -54,7 +55,7 @@ def reading(where: str | Path) -> Iterator[None]:
         raise  # they name the file
     except (
         *(ArithmeticError, AttributeError, LookupError, RecursionError),
-        *(TypeError, ValueError),
+        *(TypeError, ValueError, csv.Error),
     ) as error:
         raise ConverterError(
             f'{where}: unexpected content ({type(error).__name__}: {error})'
