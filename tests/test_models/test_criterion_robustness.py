@@ -400,6 +400,31 @@ def test_a_loss_says_that_it_needs_joints(model) -> None:
     assert losses['loss_reach'] > 0
 
 
+@pytest.mark.parametrize(
+    ('value', 'factors', 'error'),
+    [
+        (lambda x: x.mean(), ['mine'], r'one value for each of 2 .* \(\)'),
+        (lambda x: x, ['mine'], r'Mine: mine must .* got shape \(2, 10\)'),
+        (lambda x: x.sum(-1), ['other'], r"Mine: avg_factors lack \['mine'\]"),
+    ],
+)
+def test_mistakes_in_own_losses(value, factors, error, model) -> None:
+    class Mine(PersonLoss):
+        terms = ('mine',)
+
+        def forward(self, predictions, targets, terms):
+            return {'mine': value(targets.betas)}
+
+        def avg_factors(self, targets):
+            return {x: AvgFactor(targets.betas_valid.sum()) for x in factors}
+
+    criterion = model.bbox_head.criterion
+    criterion.person_losses['mine'] = Mine()
+    criterion.loss_weights = {'whole_body': {'mine': 1.0}}
+    with pytest.raises(ValueError, match=error):
+        step(model, [persons_of(2)])
+
+
 @pytest.mark.parametrize('term', ['lhand_bbox', 'dn_cls'])
 def test_term_that_a_stage_lacks(term, model) -> None:
     model.bbox_head.criterion.loss_weights['encoder'][term] = 1.0

@@ -337,6 +337,11 @@ class WholeBodyCriterion(BaseModule):
         factors: dict[str, AvgFactor] = {}
         for loss in self._losses():
             factors |= loss.avg_factors(targets)
+            if missing := set(loss.terms) - set(factors):
+                raise ValueError(
+                    f'{type(loss).__name__}: avg_factors lack '
+                    f'{sorted(missing)}'
+                )
         if outputs.dn_queries is not None:
             factors |= self.loss_denoising.avg_factors(
                 outputs.dn_queries, like.shape[-1]
@@ -365,6 +370,13 @@ class WholeBodyCriterion(BaseModule):
         totals: dict[str, Tensor] = {}
         for loss, terms in self._weighted_losses(output.weights):
             per_person = loss(predictions, persons, terms)
+            for term, values in per_person.items():
+                if values.shape != (len(persons),):
+                    raise ValueError(
+                        f'{type(loss).__name__}: {term} must have one value '
+                        f'for each of {len(persons)} persons, got shape '
+                        f'{tuple(values.shape)}'
+                    )
             totals |= {term: x.sum() for term, x in per_person.items()}
         return totals
 
