@@ -17,6 +17,7 @@ from torch import Tensor
 from aios.models.task_modules import (
     BatchHungarianAssigner,
     Candidates,
+    MatchCost,
     PersonTargets,
 )
 
@@ -194,6 +195,15 @@ def test_not_a_number_does_not_stop_matching() -> None:
         [('boxes', candidates)], random_targets([1])
     )
     assert matches.candidates.tolist() == [4]
+
+
+def test_shape_of_own_costs_is_checked() -> None:
+    class Swapped(MatchCost):
+        def cost(self, candidates, persons):
+            return candidates.boxes.sum(-1).T
+
+    with pytest.raises(ValueError, match=r'Swapped.* \(2, 5\).* \(5, 2\)'):
+        Swapped()(random_candidates(2, 5), random_targets([2]))
 
 
 def test_errors_say_what_to_do() -> None:

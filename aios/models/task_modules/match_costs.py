@@ -85,8 +85,19 @@ class MatchCost:
 
         Returns:
             ``(N, Q)``.
+
+        Raises:
+            ValueError: If :meth:`cost` has another shape.
         """
-        return self.weight * self.cost(candidates, persons)
+        cost = self.cost(candidates, persons)
+        shape = candidates.boxes.shape[:-1]
+        if cost.shape != shape:
+            raise ValueError(
+                f'{type(self).__name__}: the cost must have shape '
+                f'{tuple(shape)}, persons and candidates, got '
+                f'{tuple(cost.shape)}'
+            )
+        return self.weight * cost
 
     def cost(self, candidates: Candidates, persons: PersonTargets) -> Tensor:
         """The cost without its weight."""
