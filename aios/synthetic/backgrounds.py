@@ -13,7 +13,7 @@ import numpy as np
 from aios.synthetic.textures import FLOORS, WALLS, Texture, panorama, texture
 from aios.synthetic.views import View
 from aios.utils.folders import visible_paths
-from aios.utils.images import imread, read_header
+from aios.utils.images import MAX_PIXELS, imread, read_header
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 _UNREADABLE = 'background {} cannot be read as an image'
@@ -340,8 +340,11 @@ def list_images(folder: str | Path) -> list[Path]:
         )
     for path in files:  # not after hours of rendering
         with path.open('rb') as stream:
-            if read_header(stream) is None:
-                raise ValueError(_UNREADABLE.format(path))
+            header = read_header(stream)
+        if header is None or math.prod(header.size) > MAX_PIXELS:
+            raise ValueError(
+                f'{_UNREADABLE.format(path)} of at most {MAX_PIXELS:,} pixels'
+            )
     return files
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from aios.datasets import HumanData
 from aios.synthetic import (
@@ -218,6 +219,9 @@ def test_own_backgrounds_are_used(options, tmp_path):
     with pytest.raises(ValueError, match='red.png cannot be read as an image'):
         generate_dataset(tmp_path / 'bad', 1, replace(options, scene=scene))
     with pytest.raises(ValueError, match='red.png cannot be read as an image'):
+        list_images(folder)
+    Image.new('1', (12_000, 12_000)).save(photo)  # a few kB
+    with pytest.raises(ValueError, match='at most 134,217,728 pixels'):
         list_images(folder)
     with pytest.raises(FileNotFoundError, match='contains no images'):
         list_images(tmp_path / 'set' / '.synthetic')
