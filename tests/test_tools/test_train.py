@@ -188,6 +188,12 @@ def test_another_optimizer(train, whole, option, message):
         train('--work-dir', whole, '--resume', '--cfg-options', option)
 
 
+def test_averages_without_their_hook(train, whole, capfd):
+    options = '--cfg-options', 'train_cfg.max_epochs=4', 'custom_hooks=[]'
+    train('--work-dir', whole, '--resume', whole / 'epoch_3.pth', *options)
+    assert 'continues from the averages' in ''.join(capfd.readouterr())
+
+
 def test_checkpoints_hold_plain_data(whole):
     path = whole / 'epoch_3.pth'
     types = get_unsafe_globals_in_checkpoint(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.runner import Runner
 
 from aios.models.checkpoints import install_loader
@@ -52,6 +52,13 @@ class DataOnlyLoadingHook(Hook):
             runner.logger.warning(
                 f'{source}: no state of the optimizer; the training will '
                 'differ from one without interruption'
+            )
+        averages = any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        if 'ema_state_dict' in checkpoint and not averages:
+            runner.logger.warning(
+                f'{source}: its weights are averages, which EMAHook replaces '
+                'by those of the training (ema_state_dict); without the hook '
+                'the training continues from the averages'
             )
         stored = (checkpoint.get('optimizer') or {}).get('param_groups')
         optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
