@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from aios.results import SequenceResult
 from aios.utils.json_record import write_record
 
 from .camera_motion import CameraMotion
+from .post_processing import describe_cuts
 
 
 def ground_file(
     path: Path,
     body_model: BodyModel,
     motion: CameraMotion | None = None,
-    cuts: str = '',
+    cuts: Sequence[int] = (),
 ) -> str:
     """Ground the persons of a file, which is replaced.
 
@@ -29,7 +31,7 @@ def ground_file(
         path: ``params.npz``.
         body_model: Body model of the results.
         motion: Motion of the camera; a moving camera has no static floor.
-        cuts: :func:`~aios.apis.post_processing.describe_cuts`; each shot has
+        cuts: First frames of the shots after the first one; each shot has
             its own floor.
 
     Returns:
@@ -40,7 +42,8 @@ def ground_file(
     try:
         if cuts:
             raise GroundError(
-                f'{cuts}; process the shots one by one (--start, --end)'
+                f'{describe_cuts(cuts)}; process the shots one by one '
+                '(--start, --end)'
             )
         if motion is not None and motion.moves:
             raise GroundError(

@@ -370,13 +370,13 @@ class _Job:
         if final.paths:
             frames, _ = merge_shards(final.paths, self._target, True)
         if frames:
-            shots = ''
-            if self.tracker.cuts and self.source.is_sequence:
-                shots = describe_cuts(self.tracker.cuts)
-                self.notes.append(f'{shots}; persons get new ids there')
+            cuts = self.tracker.cuts if self.source.is_sequence else []
+            if cuts:
+                note = f'{describe_cuts(cuts)}; persons get new ids there'
+                self.notes.append(note)
             if self.processing.ground:
                 note = ground_file(
-                    self._target, self.body_model, self.camera_motion, shots
+                    self._target, self.body_model, self.camera_motion, cuts
                 )
                 self.notes.append(note)
             if gap := self.processing.fill_gaps:

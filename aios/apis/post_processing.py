@@ -107,7 +107,8 @@ def describe_cuts(cuts: Sequence[int]) -> str:
     """
     shown = ', '.join(map(str, cuts[:_MAX_SHOWN]))
     more = len(cuts) - _MAX_SHOWN
-    return f'the video is cut at frame {shown}' + (
+    plural = 's' * (len(cuts) > 1)
+    return f'the video is cut at frame{plural} {shown}' + (
         f' and {more} more' if more > 0 else ''
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from .arrays import library_of
 from .boxes import cxcywh_to_xyxy
 from .camera import VIRTUAL_FOCAL
+from .decoding import DecodingConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ ArrayT = TypeVar('ArrayT', np.ndarray, 'Tensor')
 _OVERLAP = 0.25  # of the side of a tile
 _MIN_SIZE = 40  # of persons in the whole image, as in PyramidLevel
 _BORDER = 0.02  # of the side of a tile; nearer boxes are cut
-_PUBLISHED_SCALE, _PUBLISHED_MAX = (1333, 800), 50
+_PUBLISHED_SCALE = (1333, 800)
 
 
 def tile_spans(side: int, count: int) -> list[tuple[int, int]]:
@@ -112,20 +113,24 @@ def tiled_test_cfg(
     Raises:
         ValueError: If the count is not positive.
     """
-    before = dict(test_cfg or {})
     if count < 1:
         raise ValueError(f'tiles must be positive, got {count}')
     if count == 1:
-        return before
+        return dict(test_cfg or {})
+    before = DecodingConfig.read(test_cfg)
+    first, *others = before.pyramid
     levels = [
-        dict(level) if isinstance(level, Mapping) else dict(scale=level)
-        for level in before.get('pyramid', [1.0])
+        replace(first, tiles=count),
+        replace(
+            first,
+            scale=first.scale / count,
+            min_size=max(first.min_size, _MIN_SIZE),
+        ),
+        *(replace(level, scale=level.scale / count) for level in others),
     ]
-    whole = [dict(x, scale=x.get('scale', 1.0) / count) for x in levels]
-    whole[0]['min_size'] = max(whole[0].get('min_size', 0), _MIN_SIZE)
-    return before | dict(
-        max_per_img=count**2 * before.get('max_per_img', _PUBLISHED_MAX),
-        pyramid=[dict(levels[0], tiles=count), *whole],
+    return dict(test_cfg or {}) | dict(
+        max_per_img=count**2 * before.max_per_img,
+        pyramid=[asdict(level) for level in levels],
     )
 
 

@@ -23,7 +23,7 @@ from aios.structures import joint_mapping
 SCENE = APPEARANCE_SHAPE[0] - 1
 """Row of the appearance with the tiny image."""
 
-_PARTS, _BINS = SCENE, APPEARANCE_SHAPE[1]
+_BINS = APPEARANCE_SHAPE[1]
 _SIDE = round(_BINS ** (1 / 3))
 _BODY = joint_mapping('smplx_144', 'coco')
 _SHOULDERS, _HIPS, _KNEES = (_BODY[i : i + 2] for i in (5, 11, 13))
@@ -134,14 +134,13 @@ def appearance_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     1943).
 
     Args:
-        a: ``(M, P + 1, B)``; the scene is ignored.
-        b: ``(n, P + 1, B)``.
+        a: ``(M, P, B)``.
+        b: ``(n, P, B)``.
 
     Returns:
         ``(M, n)`` in [0, 1]. Parts that are unknown for one of the two are
         ignored; pairs without a common part get 1.
     """
-    a, b = a[:, :_PARTS], b[:, :_PARTS]
     coefficient = np.sqrt(a[:, None] * b[None]).sum(-1)
     both = np.any(a, axis=-1)[:, None] & np.any(b, axis=-1)[None]
     distance = ((1 - coefficient) * both).sum(-1)
@@ -153,11 +152,11 @@ def mean_appearance(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Running mean.
 
     Args:
-        old: ``(P + 1, B)`` mean so far.
-        new: ``(P + 1, B)`` of the newest frame.
+        old: ``(P, B)`` mean so far.
+        new: ``(P, B)`` of the newest frame.
 
     Returns:
-        ``(P + 1, B)``; a part that is unknown in one is taken from the other.
+        ``(P, B)``; a part that is unknown in one is taken from the other.
     """
     rate = np.where(old.any(-1), _RATE, 1) * new.any(-1)
     return old + rate[:, None] * (new - old)

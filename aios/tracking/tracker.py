@@ -45,7 +45,7 @@ class _Track:
         joints: ``(17, 2)`` of the last detection, relative to the box: 0 at
             its center, in units of its height.
         depth: Running mean of the depth of the pelvis, meters.
-        appearance: ``(3, 64)`` running mean; 0 if unknown.
+        colors: ``(2, 64)`` running mean of the histograms; 0 if unknown.
         hits: Number of frames with the person.
         missed: Frames since the last hit.
     """
@@ -54,7 +54,7 @@ class _Track:
     covariance: np.ndarray
     joints: np.ndarray
     depth: float
-    appearance: np.ndarray
+    colors: np.ndarray
     hits: int = 1
     missed: int = 0
 
@@ -165,11 +165,13 @@ class Tracker:
 
     def _notice_cut(self, frame: FrameResult) -> None:
         """Forget the tracks if the frame is of another shot."""
-        for scene in _appearance(frame)[:1, SCENE]:
-            if is_cut(self._scene, scene):
-                self._tracks.clear()
-                self.cuts.append(frame.source_frame)
-            self._scene = scene
+        if not len(frame):  # without appearance
+            return
+        scene = _appearance(frame)[0, SCENE]
+        if is_cut(self._scene, scene):
+            self._tracks.clear()
+            self.cuts.append(frame.source_frame)
+        self._scene = scene
 
     def _predict(self) -> None:
         for track in self._tracks.values():
@@ -218,17 +220,17 @@ class Tracker:
 
     def _update(self, frame: FrameResult, ids: np.ndarray) -> None:
         boxes, joints = _boxes_and_joints(frame)
-        depths, appearance = _depths(frame), _appearance(frame)
+        depths, looks = _depths(frame), _appearance(frame)[:, :SCENE]
         for row in np.flatnonzero(ids >= 0).tolist():
             key = int(ids[row])
             relative = (joints[row] - boxes[row, :2]) / boxes[row, 3]
             old = self._tracks.get(key)
-            depth, colors = float(depths[row]), appearance[row]
+            depth, colors = float(depths[row]), looks[row]
             if old is None:
                 mean, covariance = kalman.initiate(boxes[row])
             else:
                 depth = (old.depth + depth) / 2
-                colors = mean_appearance(old.appearance, colors)
+                colors = mean_appearance(old.colors, colors)
                 mean, covariance = kalman.update(
                     old.mean, old.covariance, boxes[row]
                 )
@@ -289,5 +291,8 @@ def _similarity(
     similarity = (
         similarity / 2 * depth_similarity(depths, _depths(frame)[rows])
     )
-    colors = np.stack([track.appearance for track in tracks])
-    return similarity * appearance_similarity(colors, _appearance(frame)[rows])
+    looks = appearance_similarity(
+        np.stack([track.colors for track in tracks]),
+        _appearance(frame)[rows, :SCENE],
+    )
+    return similarity * looks
